@@ -1,0 +1,36 @@
+"""The noun that selectors bring: a policy says how many copies of each sample are kept, and why the others are not."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import polars as pl
+
+
+class Policy(Protocol):
+    """A frozen `Spec` with a `kind`."""
+
+    kind: str
+
+    def select(self, pool: pl.DataFrame, budget: int, history: tuple[pl.DataFrame, ...], *, seed: int) -> pl.DataFrame:
+        """Add kept (u64), reason (str), weight (f64) to a scored pool.
+
+        Args:
+            pool: scored samples (`driftloop.generators.samples.SCORED`), multiplicities in `count`.
+            budget: most copies that may be kept; fewer are kept only where fewer qualify.
+            history: what earlier generations chose, oldest first.
+            seed: of the policy's own stream.
+        """
+        ...
+
+
+def verdict(pool: pl.DataFrame, kept: np.ndarray, reason: pl.Expr | str) -> pl.DataFrame:
+    """The pool with the three columns of selection; `reason` holds for rows of which any copy was dropped."""
+    why = pl.lit(reason) if isinstance(reason, str) else reason
+    return pool.with_columns(
+        pl.Series("kept", kept.astype(np.uint64)),
+    ).with_columns(
+        pl.when(pl.col("kept") == pl.col("count")).then(pl.lit("kept")).otherwise(why).alias("reason"),
+        pl.lit(1.0).alias("weight"),
+    )
