@@ -19,7 +19,7 @@ LARGER = 24  # targets of the split ood/larger: limit .. limit + 23
 
 
 class Targets(Spec):
-    """Make the target: "07:" is answered by "05+02" or "09-02"; modes are expressions, strategies are operators.
+    """Make the target: "07:" is answered by "05+02"; a mode is an expression, a strategy is an operator.
 
     A mode is an expression with the operands of + and * in ascending order. Complexity counts schoolbook
     steps: 1 for the operator plus every unit carried or borrowed. The corpus draws a target, an operator that

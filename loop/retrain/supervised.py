@@ -1,0 +1,168 @@
+"""Retrainer `supervised`: next-token likelihood of weighted samples, with AdamW, on the CPU."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import polars as pl
+from pydantic import Field
+
+from driftloop.generators.seeds import rng
+from driftloop.generators.spec import Spec
+from driftloop.loop.retrain.contract import TrainingDiverged, weights_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from driftloop.generators.models.llama import Llama
+    from driftloop.generators.models.transformer import TinyTransformer
+
+SMOOTHING = 0.95  # of the loss that `patience` watches
+WINDOW = 16  # batches whose rows are sorted by length together
+
+
+class Supervised(Spec):
+    """Steps of AdamW on `batch` texts each; the learning rate rises linearly, then falls as a cosine.
+
+    Over the whole training every row is seen steps·batch·(its share of count·weight) times, up to rounding;
+    copies that meet in one batch are computed once and weigh more.
+    """
+
+    kind: Literal["supervised"] = "supervised"
+    steps: int = Field(100, ge=1)
+    batch: int = Field(64, ge=1, description="texts per step")
+    learning_rate: float = Field(1.5e-3, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    betas: tuple[float, float] = (0.9, 0.98)
+    clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
+    warmup: int = Field(20, ge=0, description="steps")
+    floor: float = Field(0.05, ge=0, le=1, description="share of the learning rate at the end of the cosine")
+    loss_on: Literal["all", "response"] = Field(
+        "all", description="all: the model learns to write prompts too"
+    )
+    patience: int | None = Field(
+        None, ge=1, description="stop after so many steps without a lower smoothed loss"
+    )
+
+    def fit(
+        self, generator: TinyTransformer, data: pl.DataFrame, *, seed: int
+    ) -> tuple[TinyTransformer, dict[str, float]]:
+        """Train a copy of the generator; the optimiser starts fresh."""
+        from driftloop.generators.models.transformer import TinyTransformer
+
+        texts = _Texts(generator, data, whole=self.loss_on == "all")
+        model = generator.model.copy()
+        step = _Steps(self, model)
+        best, since, smooth, tokens = math.inf, 0, math.nan, 0
+        for number, batch in enumerate(self._batches(texts, rng(seed))):
+            loss, used = step(number, *texts.batch(batch))
+            if not math.isfinite(loss):
+                raise self._diverged(number, loss)
+            tokens += used
+            smooth = loss if math.isnan(smooth) else SMOOTHING * smooth + (1 - SMOOTHING) * loss
+            best, since = (smooth, 0) if smooth < best else (best, since + 1)
+            if self.patience and since >= self.patience:
+                break
+        report = {"tokens_trained": float(tokens), "optimizer_steps": number + 1.0, "final_loss": smooth}
+        return TinyTransformer(model.copy(), generator.tokens, generator.engine), report
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step, counted from 0."""
+        if step < self.warmup:
+            return self.learning_rate * (step + 1) / self.warmup
+        done = (step - self.warmup) / max(1, self.steps - self.warmup)
+        return self.learning_rate * (self.floor + (1 - self.floor) * (1 + math.cos(math.pi * done)) / 2)
+
+    def _batches(self, texts: _Texts, random: np.random.Generator) -> Iterator[np.ndarray]:
+        """Row indices of every step; within a window of batches, rows of similar length go together."""
+        seen = random.permutation(_spread(texts.weights, self.steps * self.batch, random))
+        lengths = texts.lengths
+        even = lengths.min() == lengths.max()
+        for start in range(0, self.steps, WINDOW):
+            window = seen[start * self.batch : (start + WINDOW) * self.batch]
+            if not even:
+                window = window[np.argsort(lengths[window], kind="stable")]
+            batches = window.reshape(-1, self.batch)
+            yield from batches if even else random.permutation(batches)
+
+    def _diverged(self, step: int, loss: float) -> TrainingDiverged:
+        return TrainingDiverged(
+            f"the loss is {loss} at step {step} of {self.steps} (learning_rate={self.learning_rate}, "
+            f"clip={self.clip}); lower learning_rate, raise warmup, or start from finite weights"
+        )
+
+
+class _Texts:
+    """The token rows to train on, padded once."""
+
+    def __init__(self, generator: TinyTransformer, data: pl.DataFrame, *, whole: bool) -> None:
+        self.weights = weights_of(data).to_numpy()
+        rows, given = generator.texts(data)
+        context = generator.model.shape.context
+        self.lengths = np.array([min(len(row), context) for row in rows])
+        self.ids = np.zeros((len(rows), int(self.lengths.max())), np.int64)
+        for i, row in enumerate(rows):
+            self.ids[i, : self.lengths[i]] = row[:context]
+        place = np.arange(1, self.ids.shape[1])
+        self.learned = (place < self.lengths[:, None]) & (whole | (place >= given[:, None]))
+
+    def batch(self, drawn: np.ndarray) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Token ids (distinct rows, length), each learned position's weight, those positions (None: all)."""
+        import torch
+
+        rows, copies = np.unique(drawn, return_counts=True)
+        length = int(self.lengths[rows].max())
+        learned = self.learned[rows, : length - 1]
+        weight = (copies[:, None] * learned)[learned]
+        positions = None if learned.all() else torch.from_numpy(np.flatnonzero(learned))
+        share = torch.from_numpy((weight / weight.sum()).astype(np.float32))
+        return torch.from_numpy(self.ids[rows, :length]), share, positions
+
+
+class _Steps:
+    """One optimiser step at a time on the flat weights of a model."""
+
+    def __init__(self, spec: Supervised, model: Llama) -> None:
+        import torch
+
+        self.spec, self.model = spec, model
+        self.grad = torch.zeros_like(model.flat)
+        matrices = model.matrices
+        parts = [torch.nn.Parameter(model.flat[:matrices]), torch.nn.Parameter(model.flat[matrices:])]
+        parts[0].grad, parts[1].grad = self.grad[:matrices], self.grad[matrices:]
+        model.trainable(self.grad)
+        decays = (spec.weight_decay, 0.0)
+        groups = [
+            {"params": [part], "weight_decay": decay} for part, decay in zip(parts, decays, strict=True)
+        ]
+        self.adam = torch.optim.AdamW(groups, lr=spec.learning_rate, betas=spec.betas, fused=True)
+
+    def __call__(
+        self, number: int, ids: Tensor, weight: Tensor, positions: Tensor | None
+    ) -> tuple[float, int]:
+        """Loss before the step, nats per token, and the tokens it was taken on."""
+        import torch
+
+        logits = self.model.logits(ids[:, :-1], positions)
+        target = ids[:, 1:].reshape(-1)
+        target = target if positions is None else target[positions]
+        loss = torch.nn.functional.cross_entropy(logits, target, reduction="none") @ weight
+        self.grad.zero_()
+        loss.backward()
+        norm = float(torch.linalg.vector_norm(self.grad))
+        if norm > self.spec.clip:
+            self.grad.mul_(self.spec.clip / norm)
+        for group in self.adam.param_groups:
+            group["lr"] = self.spec.rate(number)
+        self.adam.step()
+        return float(loss.detach()), len(target)
+
+
+def _spread(weights: np.ndarray, draws: int, random: np.random.Generator) -> np.ndarray:
+    """`draws` row indices, each row floor or ceil of its share (systematic resampling), in order."""
+    below = weights.cumsum()
+    marks = (random.random() + np.arange(draws)) * (below[-1] / draws)
+    return np.searchsorted(below, marks, side="right").clip(max=np.flatnonzero(weights)[-1])
