@@ -1,0 +1,83 @@
+"""What a run will cost, measured by a short trial on this machine before anybody pays for it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from driftloop.loop.measuring import examine
+from driftloop.loop.phases import Trained, generate, real_data
+from driftloop.loop.settings import Arm, Config
+
+TRIAL_STEPS = 10
+TRIAL_SAMPLES = 300
+BYTES_PER_ROW = 60  # of a pool's parquet file, chosen rows and verdict included
+
+
+def budget(config: Config) -> dict[str, Any]:
+    """Estimated seconds, bytes on disk, tokens drawn and tokens trained on, for the whole run."""
+    trials = {name: trial(arm) for name, arm in config.arms.items()}
+    seeds = len(config.seeds)
+    bases = {(a.world.identity(), a.model.identity(), a.base.identity()): trials[name] for name, a in config.arms.items()}
+    base_s = sum(t["base_s"] for t in bases.values()) * seeds
+    rounds_s = sum(t["round_s"] * config.arms[name].loop.generations for name, t in trials.items()) * seeds
+    models = {"last": 2, "probes": 3}.get(config.ledger.keep_models)
+    disk = sum(
+        t["model_bytes"] * (models or arm.loop.generations + 1) + arm.loop.pool * BYTES_PER_ROW * arm.loop.generations
+        for t, arm in zip(trials.values(), config.arms.values(), strict=True)
+    )
+    return {
+        "lineages": len(config.arms) * seeds,
+        "cpu_s": round(base_s + rounds_s, 1),
+        "wall_s": round((base_s + rounds_s) / workers(config), 1),
+        "disk_bytes": int(disk * seeds),
+        "tokens_generated": int(sum(t["tokens"] * a.loop.pool * a.loop.generations for t, a in zip(trials.values(), config.arms.values(), strict=True)) * seeds),
+        "workers": workers(config),
+    }
+
+
+def workers(config: Config) -> int:
+    """Lineages at a time, on this machine."""
+    if config.executor.kind == "inline":
+        return 1
+    room = max(1, int((os.cpu_count() or 1) // config.executor.num_cpus))
+    return min(len(config.arms) * len(config.seeds), config.executor.workers or room)
+
+
+def trial(arm: Arm) -> dict[str, float]:
+    """Seconds of a base training, seconds of a round, bytes of a model, tokens of a sample, from a short trial."""
+    model = Trained(arm.model.fresh(arm.world, seed=0), {})
+    data = real_data(arm.world, min(arm.base.samples, 500), 0, seed=0)
+    base_s = fit_seconds(arm.base.retrain, model, data)
+    n = min(TRIAL_SAMPLES, arm.loop.pool)
+    pool, sampling_s = timed(lambda: generate(model, arm.world, arm.sampling, arm.loop.mode, n, 0, seed=0))
+    what = (arm.world, arm.loop.mode, arm.evaluate, min(arm.n, n), n)
+    _, measuring_s = timed(lambda: examine(model, pl.DataFrame({"logprob": []}), *what, seed=0))
+    with tempfile.TemporaryDirectory() as folder:
+        model.generator.save(Path(folder))
+        size = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
+    round_s = fit_seconds(arm.retrain, model, data) + sampling_s * arm.loop.pool / n + 2 * measuring_s
+    tokens = float((pool["n_tokens"].cast(pl.Float64) * pool["count"]).sum()) / n
+    return {"base_s": base_s, "round_s": round_s, "model_bytes": size, "tokens": tokens}
+
+
+def fit_seconds(retrainer: Any, model: Trained, data: pl.DataFrame) -> float:
+    """Seconds of a whole fit, from one of a few steps."""
+    steps = getattr(retrainer, "steps", None)
+    short = retrainer.model_copy(update={"steps": TRIAL_STEPS}) if steps else retrainer
+    timed(lambda: short.fit(model.generator, data, seed=0))  # warm-up
+    _, seconds = timed(lambda: short.fit(model.generator, data, seed=0))
+    return seconds * steps / TRIAL_STEPS if steps else seconds
+
+
+def timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    """A call's result and its wall seconds."""
+    begun = time.perf_counter()
+    result = work()
+    return result, time.perf_counter() - begun

@@ -1,0 +1,214 @@
+"""The command line: every verb is a few lines over the library; a user's mistake is a message, never a traceback."""
+
+from __future__ import annotations
+
+import os
+
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"):
+    os.environ.setdefault(_name, "1")  # one thread per lineage; must stand before polars and torch are imported
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=(
+    "Simulate synthetic-data self-improvement loops of a language model, and see what they lose."
+))
+
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="dotted overrides, e.g. loop.generations=10")]
+AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
+Address = Annotated[str | None, typer.Option(help="join the Ray cluster at this address instead of starting one")]
+Out = Annotated[Path | None, typer.Option(help="the new run directory")]
+
+
+@app.command()
+def run(
+    config: Annotated[list[str], typer.Argument(metavar="CONFIG... [KEY=VALUE]...", help="YAML files, composed left to right, then overrides")],
+    out: Out = None,
+    address: Address = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the resolved configuration and what it would cost")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Play every arm with every seed, and write the degradation report."""
+    from driftloop.loop.compose import load
+    from driftloop.loop.run import run as start
+
+    resolved = load([Path(c) for c in config if "=" not in c], [c for c in config if "=" in c])
+    if dry_run:
+        return show_plan(resolved, as_json)
+    folder = start(resolved, out or free_folder(resolved.name), address=address, command=sys.argv, quiet=as_json)
+    return close(folder, as_json)
+
+
+@app.command()
+def resume(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="a run directory")],
+    repair: Annotated[bool, typer.Option("--repair", help="first move damaged stages aside; they are computed again")] = False,
+    address: Address = None,
+    as_json: AsJson = False,
+) -> None:
+    """Go on with an interrupted run; what is on disk is not computed again."""
+    from driftloop.loop.run import resume as go_on
+
+    close(go_on(folder, address=address, repair=repair, quiet=as_json), as_json)
+
+
+@app.command()
+def fork(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="a run directory")],
+    at: Annotated[str, typer.Option(metavar="ARM/SEED/GEN", help="the lineage, and the generation from which it plays on")],
+    overrides: Overrides = None,
+    out: Out = None,
+    address: Address = None,
+    as_json: AsJson = False,
+) -> None:
+    """Play a lineage on from one of its generations with other settings; the past is shared, not computed again."""
+    from driftloop.loop.compose import flat
+    from driftloop.loop.run import advance
+    from driftloop.loop.run import fork as branch
+
+    target = out or free_folder(f"{folder.name}-fork")
+    branch(folder, at, flat(overrides or []), target, command=sys.argv)
+    close(advance(target, address=address, quiet=as_json), as_json)
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="a run directory")], as_json: AsJson = False) -> None:
+    """Write report.html and report.md of a run again, from its records alone."""
+    close(folder, as_json)
+
+
+@app.command()
+def compare(folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="run directories")], as_json: AsJson = False) -> None:
+    """Paired differences between arms with intervals; ranks only what the intervals separate."""
+    from driftloop.evals.report.compare import compare as differences
+    from driftloop.evals.report.compare import text
+
+    frame = differences(folders)
+    typer.echo(frame.write_json() if as_json else text(frame))
+
+
+@app.command()
+def measure(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSONL, parquet, or a folder saved by datasets")],
+    text_column: Annotated[str, typer.Option("--text", help="column with the samples")] = "text",
+    prompt_column: Annotated[str | None, typer.Option("--prompt", help="column with prompts")] = None,
+    quality_column: Annotated[str | None, typer.Option("--quality", help="column with quality, 0..1")] = None,
+    mode_column: Annotated[str | None, typer.Option("--mode", help="column with the meaning of a sample; default: its text")] = None,
+    n: Annotated[int | None, typer.Option(help="common sample size; default: all")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The quality, diversity and complexity table of anybody's data."""
+    from driftloop.evals.foreign import measure_file, read_foreign
+
+    rows = measure_file(read_foreign(file, text_column, prompt_column, quality_column, mode_column), n)
+    typer.echo(rows.write_json() if as_json else tabular(rows))
+
+
+@app.command("list")
+def list_parts(as_json: AsJson = False) -> None:
+    """Worlds, models, policies, retrainers and measures that can be named in a configuration."""
+    from driftloop.loop.compose import parts
+
+    found = parts()
+    if as_json:
+        return typer.echo(json.dumps(found, indent=1))
+    for noun, entries in found.items():
+        typer.echo(f"{noun}\n" + "\n".join(f"  {name:<22} {what}" for name, what in entries.items()) + "\n")
+    return None
+
+
+@app.command()
+def schema() -> None:
+    """The JSON schema of a configuration file, for editors."""
+    from driftloop.loop.compose import file_schema
+
+    typer.echo(json.dumps(file_schema(), indent=1))
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Check this machine: versions, cores, memory, disk, and whether a small round plays."""
+    from driftloop.loop.doctor import examine_machine
+
+    checks = examine_machine()
+    if as_json:
+        typer.echo(json.dumps(checks, indent=1))
+    else:
+        typer.echo("\n".join(f"{'ok  ' if c['ok'] else 'FAIL'}  {c['name']:<14} {c['detail']}" for c in checks))
+    if not all(check["ok"] for check in checks):
+        raise typer.Exit(1)
+
+
+@app.command()
+def init(file: Annotated[Path, typer.Argument(help="the file to write")] = Path("driftloop.yaml")) -> None:
+    """Write a small, commented configuration to start from."""
+    if file.exists():
+        raise FileExistsError(f"{file} already exists and is not overwritten; name another file")
+    file.write_text(Path(__file__).with_name("starter.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    typer.echo(f"wrote {file}; try: driftloop run {file} --dry-run")
+
+
+def show_plan(resolved: Any, as_json: bool) -> None:
+    """The resolved configuration, and what it would cost."""
+    import yaml
+
+    from driftloop.loop.budget import budget
+
+    cost, tree = budget(resolved), resolved.model_dump(mode="json")
+    if as_json:
+        return typer.echo(json.dumps({"config": tree, "budget": cost}, indent=1))
+    typer.echo(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))
+    typer.echo(
+        f"# {cost['lineages']} lineages, {cost['workers']} at a time: about {cost['wall_s']:.0f} s ({cost['cpu_s']:.0f} CPU-s), "
+        f"{cost['disk_bytes'] / 1e6:.0f} MB on disk, {cost['tokens_generated'] / 1e6:.1f} M tokens drawn\n"
+        "# (from a short trial on this machine; an untrained model's samples are its longest and most varied)"
+    )
+    return None
+
+
+def close(folder: Path, as_json: bool) -> None:
+    """Write the report and say where it is."""
+    from driftloop.evals.report.write import write
+
+    page, twin = write(folder)
+    if as_json:
+        files = {"run": str(folder), "report": str(page), "markdown": str(twin), "metrics": str(folder / "metrics.parquet")}
+        return typer.echo(json.dumps(files))
+    from driftloop.evals.report.write import verdict
+
+    typer.echo(f"\n{verdict(folder)}\n\nreport: {page}")
+    return None
+
+
+def free_folder(name: str) -> Path:
+    """runs/<name>, or the first runs/<name>-2, -3, ... that does not exist."""
+    first = Path("runs") / name
+    return next(p for k in range(1, 10**6) if not (p := first if k == 1 else first.with_name(f"{name}-{k}")).exists())
+
+
+def tabular(rows: Any) -> str:
+    """A metrics table for the terminal."""
+    lines = [f"{'metric':<34}{'value':>12}{'95 % interval':>28}   unit"]
+    for r in rows.iter_rows(named=True):
+        lines.append(f"{r['metric']:<34}{r['value']:>12.4g}{'[' + format(r['lo'], '.4g') + ', ' + format(r['hi'], '.4g') + ']':>28}   {r['unit']}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run a verb; what a user can mend is one message on stderr: exit code 2 for input, 1 for a run that stopped."""
+    from driftloop.loop.run import RunError
+
+    try:
+        app()
+    except (ValueError, OSError, ImportError, RuntimeError) as error:
+        if os.environ.get("DRIFTLOOP_TRACEBACK"):
+            raise
+        text = str(error) or type(error).__name__
+        if "--json" in sys.argv:
+            typer.echo(json.dumps({"error": type(error).__name__, "message": text}))
+        typer.echo(f"driftloop: {text}", err=True)
+        sys.exit(1 if isinstance(error, RunError) else 2)

@@ -1,0 +1,105 @@
+"""The measuring phases: what a generation's model, pool and choice look like, as rows of the metrics table."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from driftloop.evals.estimate import Context, Estimate, row, table
+from driftloop.evals.exact import exact, mode_logprobs
+from driftloop.evals.generalization import generalization, test_sets
+from driftloop.evals.overlap import contamination
+from driftloop.evals.stages import describe
+from driftloop.generators.contracts import Sampling, World
+from driftloop.generators.samples import copies
+from driftloop.generators.seeds import stream
+from driftloop.loop.phases import Trained, generate, real_data
+from driftloop.loop.settings import Evaluation
+
+
+def reference(base: Trained, world: World) -> pl.DataFrame:
+    """Log-probabilities of the world's modes under generation 0, for the distance of later generations to it."""
+    values = mode_logprobs(base.generator, world) if world.truth("id") is not None else np.empty(0)
+    return pl.DataFrame({"logprob": values})
+
+
+def examine(
+    model: Trained, reference: pl.DataFrame, world: World, mode: str, evaluation: Evaluation, n: int, probe: int, *, seed: int
+) -> pl.DataFrame:
+    """Rows of one model: its probe pool, its generalization, its exact distribution, what its training cost."""
+    context = Context(n, stream(seed, "context"), evaluation.embedding_size)
+    tests = test_sets(world, evaluation.test, seed=evaluation.test_seed)
+    drawn = generate(model, world, Sampling(), mode, probe, 0, seed=stream(seed, "probe"))
+    base = reference["logprob"].to_numpy() if reference.height else None
+    parts = [
+        describe(drawn, "model", context),
+        generalization(model.generator, world, tests, context),
+        exact(model.generator, world, context, base),
+        table([row("loop", f"cost/{name}", "cost", unit(name), Estimate.exact(value)) for name, value in model.log.items()]),
+    ]
+    return pl.concat(parts)
+
+
+def unit(name: str) -> str:
+    """The unit of an entry of a training log, by its name."""
+    return {"final_loss": "nats", "optimizer_steps": "steps"}.get(name, "tokens" if "tokens" in name else "count")
+
+
+def audit(
+    pool: pl.DataFrame,
+    verdict: pl.DataFrame,
+    chosen: pl.DataFrame,
+    data: pl.DataFrame | None,
+    world: World,
+    evaluation: Evaluation,
+    n: int,
+    *,
+    seed: int,
+) -> pl.DataFrame:
+    """Rows of one round: pool, choice and (where it is not the choice) training data, and what selection dropped."""
+    context = Context(n, stream(seed, "context"), evaluation.embedding_size)
+    tests = test_sets(world, evaluation.test, seed=evaluation.test_seed)
+    trained_on = chosen if data is None else data
+    parts = [
+        describe(pool, "pool", context),
+        describe(chosen, "chosen", context),
+        *([describe(data, "data", context)] if data is not None else []),
+        contamination(trained_on, tests),
+        table(flow(pool, verdict)),
+    ]
+    return pl.concat(parts)
+
+
+def flow(pool: pl.DataFrame, verdict: pl.DataFrame) -> list[tuple[object, ...]]:
+    """Acceptance, drop reasons, the share of the pool behind the firewall, tokens generated."""
+    total = copies(pool)
+    outside = int(pool.filter(pl.col("split").str.starts_with("ood").fill_null(False))["count"].sum())
+    tokens = int((pool["n_tokens"].cast(pl.UInt64) * pool["count"]).sum())
+    dropped = (
+        pl.concat([pool.select("count"), verdict], how="horizontal")
+        .with_columns((pl.col("count") - pl.col("kept")).alias("lost"))
+        .filter(pl.col("lost") > 0)
+        .group_by("reason")
+        .agg(pl.col("lost").sum())
+        .sort("reason")
+    )
+    lines = [
+        row("loop", "loop/acceptance", "loop", "share", share(int(verdict["kept"].sum()), total)),
+        row("loop", "loop/ood_share", "loop", "share", share(outside, total)),
+        row("loop", "cost/tokens_generated", "cost", "tokens", Estimate.exact(tokens, total)),
+    ]
+    return lines + [
+        row("loop", f"loop/dropped/{reason}", "loop", "share", share(lost, total)) for reason, lost in dropped.iter_rows()
+    ]
+
+
+def share(part: int, whole: int) -> Estimate:
+    """A share of all copies with its binomial standard error."""
+    p = part / whole
+    return Estimate.normal(p, float(np.sqrt(p * (1 - p) / whole)), whole)
+
+
+def real_rows(world: World, evaluation: Evaluation, n: int, *, seed: int) -> pl.DataFrame:
+    """Rows of fresh real data, the reference line of every plot."""
+    context = Context(n, stream(seed, "context"), evaluation.embedding_size)
+    return describe(real_data(world, n, 0, seed=stream(seed, "real")), "real", context)
