@@ -130,4 +130,4 @@ def expand(samples: pl.DataFrame) -> np.ndarray:
     total = copies(samples)
     if total > 10**8:
         raise ValueError(f"{total} copies cannot be treated one by one; use a policy that works on counts (uniform, verify)")
-    return np.repeat(np.arange(samples.height), samples["count"].to_numpy())
+    return np.repeat(np.arange(samples.height), samples["count"].to_numpy().astype(np.int64))

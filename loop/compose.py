@@ -133,7 +133,7 @@ def _visible(path: list[str]) -> list[str]:
 
 
 def _is_tag(path: list[str], i: int) -> bool:
-    return i > 0 and path[i - 1] in ("world", "model", "select", "retrain") and i < len(path)
+    return i > 0 and path[i - 1] in FOLDERS and path[i] in kinds(*FOLDERS[path[i - 1]])
 
 
 def _known(path: list[str]) -> list[str]:

@@ -15,8 +15,6 @@ from driftloop.generators.spec import Spec
 from driftloop.loop.retrain.contract import TrainingDiverged, weights_of
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from driftloop.generators.models.llama import Llama
     from driftloop.generators.models.transformer import TinyTransformer
 
@@ -67,7 +65,7 @@ class Supervised(Spec):
             if self.patience and since >= self.patience:
                 break
         report = {"tokens_trained": float(tokens), "optimizer_steps": number + 1.0, "final_loss": smooth}
-        return TinyTransformer(model.copy(), generator.tokens, generator.engine), report
+        return TinyTransformer(model, generator.tokens, generator.engine), report
 
     def rate(self, step: int) -> float:
         """Learning rate of a step, counted from 0."""
@@ -100,65 +98,50 @@ class _Texts:
 
     def __init__(self, generator: TinyTransformer, data: pl.DataFrame, *, whole: bool) -> None:
         self.weights = weights_of(data).to_numpy()
-        rows, given = generator.texts(data)
+        rows, given = generator.ids(data)
         context = generator.model.shape.context
         self.lengths = np.array([min(len(row), context) for row in rows])
         self.ids = np.zeros((len(rows), int(self.lengths.max())), np.int64)
         for i, row in enumerate(rows):
             self.ids[i, : self.lengths[i]] = row[:context]
-        place = np.arange(1, self.ids.shape[1])
-        self.learned = (place < self.lengths[:, None]) & (whole | (place >= given[:, None]))
+        place = np.arange(self.ids.shape[1])
+        self.learned = (place < self.lengths[:, None]) & (place >= (1 if whole else given[:, None]))
 
-    def batch(self, drawn: np.ndarray) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Token ids (distinct rows, length), each learned position's weight, those positions (None: all)."""
-        import torch
-
+    def batch(self, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+        """Token ids (distinct rows, length), which of them are learned (None: all), and the weight of those."""
         rows, copies = np.unique(drawn, return_counts=True)
         length = int(self.lengths[rows].max())
-        learned = self.learned[rows, : length - 1]
-        weight = (copies[:, None] * learned)[learned]
-        positions = None if learned.all() else torch.from_numpy(np.flatnonzero(learned))
-        share = torch.from_numpy((weight / weight.sum()).astype(np.float32))
-        return torch.from_numpy(self.ids[rows, :length]), share, positions
+        learned = self.learned[rows, :length].T
+        weight = np.broadcast_to(copies, learned.shape)[learned].astype(np.float32)
+        every = len(weight) == len(rows) * (length - 1)
+        return self.ids[rows, :length], None if every else learned.T, weight / weight.sum()
 
 
 class _Steps:
-    """One optimiser step at a time on the flat weights of a model."""
+    """One optimiser step at a time on the weights of a model."""
 
     def __init__(self, spec: Supervised, model: Llama) -> None:
-        import torch
+        from driftloop.generators.engines.passes import Passes
 
-        self.spec, self.model = spec, model
-        self.grad = torch.zeros_like(model.flat)
-        matrices = model.matrices
-        parts = [torch.nn.Parameter(model.flat[:matrices]), torch.nn.Parameter(model.flat[matrices:])]
-        parts[0].grad, parts[1].grad = self.grad[:matrices], self.grad[matrices:]
-        model.trainable(self.grad)
-        decays = (spec.weight_decay, 0.0)
-        groups = [
-            {"params": [part], "weight_decay": decay} for part, decay in zip(parts, decays, strict=True)
-        ]
-        self.adam = torch.optim.AdamW(groups, lr=spec.learning_rate, betas=spec.betas, fused=True)
+        self.spec, self.passes = spec, Passes(model)
+        self.grad = model.copy()
+        self.moments = np.zeros((2, model.flat.numel()), np.float32)
 
     def __call__(
-        self, number: int, ids: Tensor, weight: Tensor, positions: Tensor | None
+        self, number: int, ids: np.ndarray, learned: np.ndarray | None, weight: np.ndarray
     ) -> tuple[float, int]:
         """Loss before the step, nats per token, and the tokens it was taken on."""
-        import torch
+        from driftloop.generators.engines.lanes import adamw
 
-        logits = self.model.logits(ids[:, :-1], positions)
-        target = ids[:, 1:].reshape(-1)
-        target = target if positions is None else target[positions]
-        loss = torch.nn.functional.cross_entropy(logits, target, reduction="none") @ weight
-        self.grad.zero_()
-        loss.backward()
-        norm = float(torch.linalg.vector_norm(self.grad))
-        if norm > self.spec.clip:
-            self.grad.mul_(self.spec.clip / norm)
-        for group in self.adam.param_groups:
-            group["lr"] = self.spec.rate(number)
-        self.adam.step()
-        return float(loss.detach()), len(target)
+        spec, model = self.spec, self.passes.model
+        nll = self.passes.nll(ids, learned)
+        self.passes.backward(weight, self.grad)
+        grad = self.grad.flat.numpy()
+        norm = math.sqrt(float(grad @ grad))
+        scale, rate = min(1.0, spec.clip / max(norm, 1e-12)), spec.rate(number)
+        flat, decay = model.flat.numpy(), spec.weight_decay
+        adamw(flat, grad, *self.moments, scale, rate, model.matrices, decay, spec.betas, number + 1)
+        return float(nll @ weight), len(nll)
 
 
 def _spread(weights: np.ndarray, draws: int, random: np.random.Generator) -> np.ndarray:
