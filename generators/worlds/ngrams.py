@@ -82,7 +82,7 @@ def _coded(texts: Sequence[str], alphabet: np.ndarray, length: int) -> tuple[np.
     since = np.arange(len(code)) - np.repeat(ends - lengths, lengths + 1)
     context = np.zeros(len(code), np.uint64)
     for back in range(length, 0, -1):
-        before = np.concatenate([np.zeros(back, np.uint64), code[:-back]])
+        before = np.concatenate([np.zeros(back, np.uint64), code])[: len(code)]
         context = (context << np.uint64(BITS)) | np.where(since >= back, before, np.uint64(0))
     return context, (context << np.uint64(BITS)) | code
 

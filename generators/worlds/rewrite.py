@@ -144,9 +144,7 @@ class Rewrite(Spec):
 
     def _rules(self, split: str) -> Rules:
         if split not in self.splits:
-            raise ValueError(
-                f"world rewrite: split {split!r} is unknown; expected one of {list(self.splits)}"
-            )
+            raise ValueError(f"split must be one of {list(self.splits)}, got {split!r}")
         seen, unseen = _partition(self.letters, self.holdout, self.holdout_seed, self.zipf)
         return unseen if split == "ood/rules" else seen
 
