@@ -174,7 +174,7 @@ class CorpusWorld(Spec):
             "valid": valid,
             "quality": np.where(valid.to_numpy(), likelier, 0.0),
             "complexity": pl.Series(size, dtype=pl.Float64),
-            "split": [corpus.belongs.get(text, "id") for text in listed],
+            "split": pl.Series([corpus.belongs.get(text, "id") for text in listed], dtype=pl.String),
         }
         meaning = meanings(texts, corpus.rank)
         shown = pl.when("valid").then(pl.col("complexity", "mode", "strategy", "split"))
