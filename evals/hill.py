@@ -1,0 +1,294 @@
+"""Hill numbers of modes: how many kinds of answers there effectively are, at equal sample size, with errors.
+
+Rarefaction with Hill numbers (Chao et al. 2014, Ecological Monographs 84), Chao1 (1984, 1987), Chao-Shen
+(2003), Good-Turing coverage (Good 1953, Chao and Jost 2012). Counts are never expanded.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import polars as pl
+from scipy.special import gammaln
+
+from driftloop.evals.abundance import abundances, mode_draws
+from driftloop.evals.estimate import Context, Estimate, Measure
+
+HUGE = 1e9  # copies beyond which ln C(N, n) loses digits and drawing with replacement is the same
+
+
+def log_absent(counts: np.ndarray, n: float) -> np.ndarray:
+    """ln P(a type is missing from n copies drawn without replacement), shape of counts."""
+    total = float(counts.sum())
+    return _log_absent(counts, total, n)
+
+
+def _log_absent(counts: np.ndarray, total: float, n: float) -> np.ndarray:
+    small, big = np.minimum(counts, n), np.maximum(counts, n)
+    absent = np.full(counts.shape, -np.inf)
+    can = total - counts >= n
+    if total > HUGE:
+        absent[can] = small[can] * np.log1p(-big[can] / (total - (small[can] - 1) / 2))
+        return absent
+    c = counts[can]
+    top = gammaln(total - c + 1) + gammaln(total - n + 1)
+    absent[can] = top - gammaln(total - c - n + 1) - gammaln(total + 1)
+    return absent
+
+
+def richness(counts: np.ndarray, n: float) -> float:
+    """Expected number of types among n copies drawn without replacement (Hurlbert 1971)."""
+    return float(-np.expm1(log_absent(counts, n)).sum()) if counts.sum() > n else float(len(counts))
+
+
+def entropy(counts: np.ndarray, n: float) -> float:
+    """Expected plug-in entropy, nats, of n copies drawn without replacement (Chao et al. 2014)."""
+    total = float(counts.sum())
+    if total <= n:
+        p = counts / total
+        return float(-(p * np.log(p)).sum())
+    value, times = np.unique(counts, return_counts=True)
+    expected = n * value / total
+    reach = 9 * np.sqrt(expected) + 20
+    low = np.maximum(1, np.floor(expected - reach)).astype(np.int64)
+    high = np.minimum(np.minimum(value, n), np.ceil(expected + reach)).astype(np.int64)
+    length = np.maximum(high - low + 1, 0)
+    which = np.repeat(np.arange(len(value)), length)
+    k = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length) + low[which]
+    chance = np.exp(_log_hypergeometric(k, value[which], total, n))
+    return float(-(times[which] * chance * (k / n) * np.log(k / n)).sum())
+
+
+def _log_hypergeometric(k: np.ndarray, c: np.ndarray, total: float, n: float) -> np.ndarray:
+    """ln P(k of n copies are of a type that has c of `total`); the binomial limit for huge totals."""
+    if total > HUGE:
+        p = c / total
+        rest = np.where(k < n, (n - k) * np.log1p(-np.minimum(p, 1 - 1e-16)), 0.0)
+        return np.asarray(_log_choose(n, k) + k * np.log(p) + rest)
+    possible = total - c >= n - k
+    other = _log_choose(np.where(possible, total - c, n), np.where(possible, n - k, 0))
+    return np.where(possible, _log_choose(c, k) + other - _log_choose(total, n), -np.inf)
+
+
+def _log_choose(n: np.ndarray | float, k: np.ndarray | float) -> np.ndarray:
+    return np.asarray(gammaln(np.add(n, 1)) - gammaln(np.add(k, 1)) - gammaln(np.subtract(n, k) + 1))
+
+
+def collision(counts: np.ndarray) -> tuple[float, float]:
+    """P(two different copies are of one type), unbiased (U-statistic), and its standard error."""
+    total = float(counts.sum())
+    if total < 3:
+        return math.nan, math.nan
+    pair = float((counts / total * (counts - 1) / (total - 1)).sum())
+    triple = float((counts / total * (counts - 1) / (total - 1) * (counts - 2) / (total - 2)).sum())
+    linear = max(4 * (total - 2) * (triple - pair**2), 0.0)
+    return pair, math.sqrt((linear + 2 * pair * (1 - pair)) / total / (total - 1))
+
+
+def chao1(counts: np.ndarray) -> tuple[float, float]:
+    """Lower bound of richness, unseen types included (Chao 1984), and its variance (Chao 1987)."""
+    seen, total = len(counts), float(counts.sum())
+    once, twice = float((counts == 1).sum()), float((counts == 2).sum())
+    if twice == 0:
+        variance = once * (once - 1) / 2 + once * (2 * once - 1) ** 2 / 4
+        value = seen + (total - 1) / total * once * (once - 1) / 2
+        return value, max(variance - once**4 / 4 / value, 0.0)
+    ratio = once / twice
+    return seen + (total - 1) / total * once * ratio / 2, twice * (ratio**2 / 2 + ratio**3 + ratio**4 / 4)
+
+
+def chao_shen(value: np.ndarray, times: np.ndarray) -> float:
+    """Entropy, nats, corrected for unseen types (Chao and Shen 2003); `times` types have `value` copies."""
+    total = float((value * times).sum())
+    once = float(times[value == 1].sum())
+    p = (1 - min(once, total - 1) / total) * value / total
+    present = -np.expm1(total * np.log1p(-np.minimum(p, 1 - 1e-16)))
+    return float(-(times * p * np.log(p) / present).sum())
+
+
+def jackknife(counts: np.ndarray, functional: Callable[[np.ndarray, np.ndarray], float]) -> float:
+    """Standard error by leaving out one copy at a time: one evaluation per distinct count, not per copy."""
+    value, times = np.unique(counts, return_counts=True)
+    total, left_out = float(counts.sum()), np.empty(len(value))
+    for i in range(len(value)):
+        less = np.concatenate([times.astype(np.float64), [1.0]])
+        less[i] -= 1
+        values = np.append(value, value[i] - 1)
+        keep = (less > 0) & (values > 0)
+        left_out[i] = functional(values[keep], less[keep])
+    weight = value * times / total
+    spread = float((weight * (left_out - (weight * left_out).sum()) ** 2).sum())
+    return math.sqrt(spread * (total - 1))
+
+
+def hill0(counts: np.ndarray, n: int) -> Estimate:
+    """Types among n copies; variance of Colwell et al. 2012 (Journal of Plant Ecology 5)."""
+    if not len(counts):
+        return Estimate.missing()
+    size = min(n, int(counts.sum()))
+    absent = np.exp(log_absent(counts, size))
+    value = richness(counts, size)
+    variance = float(((1 - absent) ** 2).sum()) - value**2 / chao1(counts)[0]
+    return Estimate.normal(value, math.sqrt(max(variance, 0.0)), size)
+
+
+def hill1(counts: np.ndarray, n: int) -> Estimate:
+    """exp of the expected plug-in entropy of n copies; variance of Hutcheson 1970 (second order)."""
+    if not len(counts):
+        return Estimate.missing()
+    total = float(counts.sum())
+    size, p = min(n, int(total)), counts / total
+    value, log_p = math.exp(entropy(counts, size)), np.log(p)
+    first = float((p * log_p**2).sum() - (p * log_p).sum() ** 2)
+    variance = max(first, 0.0) / total + (len(counts) - 1) / (2 * total**2)
+    return Estimate.normal(value, value * math.sqrt(variance), size)
+
+
+def hill2(counts: np.ndarray, n: int) -> Estimate:
+    """Inverse of the expected plug-in collision probability of n copies; delta method on the U-statistic."""
+    total = int(counts.sum())
+    if total < 3:
+        return Estimate.missing(total)
+    size, (pair, stderr) = min(n, total), collision(counts)
+    value = 1 / (1 / size + (1 - 1 / size) * pair)
+    return Estimate.normal(value, value**2 * (1 - 1 / size) * stderr, size)
+
+
+def hill2_unbiased(counts: np.ndarray, n: int) -> Estimate:
+    """Inverse of the unbiased collision probability, all copies used: its aim is free of sample size."""
+    total, (pair, stderr) = int(counts.sum()), collision(counts)
+    if not pair > 0:
+        return Estimate.missing(total)
+    return Estimate.normal(1 / pair, stderr / pair**2, total)
+
+
+def richness_chao1(counts: np.ndarray, n: int) -> Estimate:
+    """Richness with unseen types, a lower bound; log-normal interval (Chao 1987)."""
+    total = int(counts.sum())
+    if not total:
+        return Estimate.missing()
+    value, variance = chao1(counts)
+    unseen = value - len(counts)
+    if unseen <= 0:
+        return Estimate(value, 0.0, value, value, total)
+    factor = math.exp(1.959964 * math.sqrt(math.log1p(variance / unseen**2)))
+    low, high = len(counts) + unseen / factor, len(counts) + unseen * factor
+    return Estimate(value, math.sqrt(variance), low, high, total)
+
+
+def hill1_chao_shen(counts: np.ndarray, n: int) -> Estimate:
+    """exp of the Chao-Shen entropy, all copies used; jackknife standard error."""
+    total = int(counts.sum())
+    if total < 2:
+        return Estimate.missing(total)
+    value = math.exp(chao_shen(*_frequencies(counts)))
+    return Estimate.normal(value, value * jackknife(counts, chao_shen), total)
+
+
+def _frequencies(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    value, times = np.unique(counts, return_counts=True)
+    return value, times.astype(np.float64)
+
+
+def good_turing_coverage(counts: np.ndarray, n: int) -> Estimate:
+    """Share of the distribution's mass that the sample has seen (Good 1953); variance of Esty 1983."""
+    total = float(counts.sum())
+    if total < 2:
+        return Estimate.missing(int(total))
+    once, twice = float((counts == 1).sum()), float((counts == 2).sum())
+    # without doubletons the correction of Chao and Jost (2012) is undefined; Turing's form is its limit
+    shrink = (total - 1) * once / ((total - 1) * once + 2 * twice) if twice else 1.0
+    variance = (once * (1 - once / total) + 2 * twice) / total**2
+    return Estimate.normal(1 - once / total * shrink, math.sqrt(variance), int(total))
+
+
+def _hill_inf(samples: pl.DataFrame, context: Context) -> Estimate:
+    counts = abundances(samples)
+    if not len(counts):
+        return Estimate.missing()
+    total = float(counts.sum())
+    top = float(np.mean([drawn.max() / drawn.sum() for drawn in mode_draws(samples, context)]))
+    size = min(context.n, int(total))
+    return Estimate.normal(1 / top, math.sqrt(top * (1 - top) / total) / top**2, size)
+
+
+def _of(
+    number: Callable[[np.ndarray, int], Estimate], column: str = "mode", passing: bool = False
+) -> Callable[[pl.DataFrame, Context], Estimate]:
+    return lambda samples, context: number(abundances(samples, column, passing), context.n)
+
+
+MEASURES: tuple[Measure, ...] = (
+    Measure(
+        "diversity/hill0",
+        "diversity",
+        "modes",
+        "up",
+        "How many different answers are there in n samples?",
+        _of(hill0),
+    ),
+    Measure(
+        "diversity/hill1", "diversity", "modes", "up", "How many answers effectively, by entropy?", _of(hill1)
+    ),
+    Measure(
+        "diversity/hill2", "diversity", "modes", "up", "How many common answers effectively?", _of(hill2)
+    ),
+    Measure(
+        "diversity/hill_inf",
+        "diversity",
+        "modes",
+        "up",
+        "How far is one answer from owning everything?",
+        _hill_inf,
+    ),
+    Measure(
+        "diversity/richness_chao1",
+        "diversity",
+        "modes",
+        "up",
+        "At least how many answers exist, unseen ones included?",
+        _of(richness_chao1),
+    ),
+    Measure(
+        "diversity/hill1_chao_shen",
+        "diversity",
+        "modes",
+        "up",
+        "How many answers effectively, corrected for unseen ones?",
+        _of(hill1_chao_shen),
+    ),
+    Measure(
+        "diversity/hill2_unbiased",
+        "diversity",
+        "modes",
+        "up",
+        "How many common answers effectively, whatever the sample size?",
+        _of(hill2_unbiased),
+    ),
+    Measure(
+        "diversity/good_turing_coverage",
+        "diversity",
+        "share",
+        "neither",
+        "How much of what could be said has this sample seen?",
+        _of(good_turing_coverage),
+    ),
+    Measure(
+        "diversity/strategy_hill1",
+        "diversity",
+        "strategies",
+        "up",
+        "How many strategies effectively?",
+        _of(hill1, "strategy"),
+    ),
+    Measure(
+        "diversity/hill1_passing",
+        "diversity",
+        "modes",
+        "up",
+        "How many right answers effectively?",
+        _of(hill1, "mode", True),
+    ),
+)
