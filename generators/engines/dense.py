@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from driftloop.generators.contracts import Sampling
-from driftloop.generators.models.llama import Llama, Shape, rotary, turn
+from driftloop.generators.models.llama import Llama, Shape, rotary
 from driftloop.generators.seeds import rng
 
 ROWS = 2048  # sampled side by side
@@ -21,7 +21,7 @@ class Drawn(NamedTuple):
 
     prompt: np.ndarray  # (rows,) index into the prompts given
     tokens: np.ndarray  # (rows, limit) padded with -1; the stop token is there where it was drawn
-    count: np.ndarray  # (rows,)
+    copies: np.ndarray  # (rows,) draws that this row stands for
     logprob: np.ndarray  # (rows,) f64 nats at temperature 1 without truncation, stop token included
 
 
@@ -37,26 +37,33 @@ def draw(
     seed: int,
     greedy: bool = False,
 ) -> Drawn:
-    """Draw counts[i] continuations of prompts[i], at most `limit` tokens each; `greedy`: the likeliest token.
+    """Draw counts[i] continuations of prompts[i], one row each; `greedy` takes the likeliest token.
 
     Args:
         weights: under Hugging Face's names, fp32.
         prompts: token ids, begin mark included.
         counts: shape (prompts,).
         stop: the token that ends a continuation.
+        limit: most new tokens; fewer where `shape.context` is reached.
+
+    Raises:
+        ValueError: a prompt that fills `shape.context`.
     """
     model = Llama.from_hf_state(shape, weights)
     uniform = rng(seed, "dense")
-    lengths = np.array([len(p) for p in prompts])
-    parts = []
+    lengths = np.array([len(p) for p in prompts], np.int64)
+    if len(prompts) and lengths.max() >= shape.context:
+        got = f"a prompt of {lengths.max()} tokens, begin mark included"
+        raise ValueError(f"prompts must leave room in context={shape.context}, got {got}; raise the context")
+    tokens = np.full((int(counts.sum()), limit), -1)
+    logprob, index = np.zeros(len(tokens)), np.repeat(np.arange(len(prompts)), counts)
     with torch.inference_mode():
         for length in np.unique(lengths):
-            members = np.flatnonzero(lengths == length)
-            every = np.repeat(members, counts[members])
-            for rows in np.array_split(every, max(1, -(-len(every) // ROWS))):
-                drawn = _continue(model, prompts, rows, sampling, stop, limit, uniform, greedy)
-                parts.append((rows, *drawn))
-    index, tokens, logprob = (np.concatenate(column) for column in zip(*parts, strict=True))
+            members = np.flatnonzero(lengths[index] == length)
+            for rows in np.array_split(members, max(1, -(-len(members) // ROWS))):
+                room = min(limit, shape.context - int(length))
+                drawn = _continue(model, prompts, index[rows], sampling, stop, room, uniform, greedy)
+                tokens[rows, :room], logprob[rows] = drawn
     return Drawn(index, tokens, np.ones(len(index), np.int64), logprob)
 
 
@@ -67,7 +74,7 @@ def tempered(logits: Tensor, sampling: Sampling) -> Tensor:
     if sampling.min_p > 0:
         kept = kept * (p >= sampling.min_p * p.amax(-1, keepdim=True))
     if sampling.top_p < 1:
-        order = p.argsort(-1, descending=True, stable=True)
+        order = p.argsort(stable=True, dim=-1, descending=True)
         falling = p.gather(-1, order)
         before = falling.cumsum(-1) - falling
         kept = kept * torch.zeros_like(p).scatter(-1, order, (before < sampling.top_p).to(p.dtype))
@@ -130,13 +137,19 @@ def _step(model: Llama, cache: Tensor, ids: Tensor, t: int) -> Tensor:
     for i in range(s.layers):
         h = F.rms_norm(x, (s.width,), w[f"{i}.norm"], s.norm_eps)
         heads = F.linear(h, w[f"{i}.qkv"]).view(len(ids), -1, s.head_width)
-        q, k, v = heads.split((s.heads, s.kv_heads, s.kv_heads), 1)
-        cache[i, 0, :, :, t], cache[i, 1, :, :, t] = turn(k, cos, sin), v
+        q, k, v = heads.tensor_split((s.heads, s.heads + s.kv_heads), 1)
+        cache[i, 0, :, :, t], cache[i, 1, :, :, t] = _turn(k, cos, sin), v
         past = cache[i, 0, :, :, : t + 1], cache[i, 1, :, :, : t + 1]
         grouped = s.heads != s.kv_heads
-        o = F.scaled_dot_product_attention(turn(q, cos, sin)[:, :, None], *past, enable_gqa=grouped)
+        o = F.scaled_dot_product_attention(_turn(q, cos, sin)[:, :, None], *past, enable_gqa=grouped)
         x = x + F.linear(o.reshape(len(ids), -1), w[f"{i}.out"])
         h = F.rms_norm(x, (s.width,), w[f"{i}.norm2"], s.norm_eps)
         gate, up = F.linear(h, w[f"{i}.gate_up"]).chunk(2, -1)
         x = x + F.linear(F.silu(gate) * up, w[f"{i}.down"])
     return F.linear(F.rms_norm(x, (s.width,), w["norm"], s.norm_eps), w["embed"])
+
+
+def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate (..., T, head_width) as Hugging Face does: component i turns with i + head_width/2."""
+    a, b = x.chunk(2, -1)
+    return torch.cat((a * cos - b * sin, b * cos + a * sin), -1)

@@ -1,4 +1,4 @@
-"""The Llama network at 10k to 1M parameters, in plain torch; outside, in Hugging Face's names and layout."""
+"""The weights of a Llama of 10k to 1M parameters; at the border, in Hugging Face's names and files."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Shape:
 
 
 class Llama:
-    """Weights as views of one flat vector (clipping and AdamW are one call each), and the forward pass.
+    """Weights by name, as views of one flat vector, so that clipping and AdamW are one call each.
 
     Query, key and value are one matrix, and so are gate and up.
     """
@@ -56,6 +56,8 @@ class Llama:
     @classmethod
     def fresh(cls, shape: Shape, *, seed: int) -> Llama:
         """Random weights; logits × 4/√width live in the last norm's gain: Llama has no logit scale."""
+        import torch
+
         model = cls(shape, torch.empty(cls.size(shape)))
         generator = torch.Generator().manual_seed(seed)
         for name, weight in model.weights.items():
@@ -72,39 +74,9 @@ class Llama:
         """How many of the parameters are in matrices: they come first in `flat`, the gains last."""
         return self.size(self.shape) - (2 * self.shape.layers + 1) * self.shape.width
 
-    def trainable(self, grad: Tensor) -> None:
-        """Let autograd add the gradient of every weight into `grad`, laid out as `flat`."""
-        of = Llama(self.shape, grad).weights
-        for name, weight in self.weights.items():
-            weight.requires_grad_().grad = of[name]
-
     def copy(self) -> Llama:
         """The same weights in memory of their own."""
         return Llama(self.shape, self.flat.detach().clone())
-
-    def logits(self, ids_BxT: Tensor, positions: Tensor | None = None) -> Tensor:
-        """Next-token logits (B·T, vocab), or only at `positions` of the flattened (B·T)."""
-        s, w = self.shape, self.weights
-        B, T = ids_BxT.shape
-        cos, sin = rotary(s, T)
-        x = F.embedding(ids_BxT.reshape(-1), w["embed"])
-        for i in range(s.layers):
-            h = F.rms_norm(x, (s.width,), w[f"{i}.norm"], s.norm_eps)
-            x = x + self._attend(F.linear(h, w[f"{i}.qkv"]), B, T, cos, sin) @ w[f"{i}.out"].T
-            h = F.rms_norm(x, (s.width,), w[f"{i}.norm2"], s.norm_eps)
-            gate, up = F.linear(h, w[f"{i}.gate_up"]).chunk(2, -1)
-            x = x + (F.silu(gate) * up) @ w[f"{i}.down"].T
-        x = x if positions is None else x[positions]
-        return F.linear(F.rms_norm(x, (s.width,), w["norm"], s.norm_eps), w["embed"])
-
-    def _attend(self, qkv: Tensor, B: int, T: int, cos: Tensor, sin: Tensor) -> Tensor:
-        s = self.shape
-        q, k, v = qkv.view(B, T, -1, s.head_width).transpose(1, 2).split((s.heads, s.kv_heads, s.kv_heads), 1)
-        grouped = s.heads != s.kv_heads
-        o = F.scaled_dot_product_attention(
-            turn(q, cos, sin), turn(k, cos, sin), v, is_causal=True, enable_gqa=grouped
-        )
-        return o.transpose(1, 2).reshape(B * T, -1)
 
     def hf_state(self) -> dict[str, Tensor]:
         """Weights under Hugging Face's names (views, fp32)."""
@@ -115,8 +87,7 @@ class Llama:
         }
         for i in range(s.layers):
             at, w = f"model.layers.{i}.", self.weights
-            rows = (s.heads * hd, s.kv_heads * hd, s.kv_heads * hd)
-            q, k, v = w[f"{i}.qkv"].split(rows)
+            q, k, v = w[f"{i}.qkv"].tensor_split((s.heads * hd, (s.heads + s.kv_heads) * hd))
             gate, up = w[f"{i}.gate_up"].chunk(2)
             state |= {
                 at + "input_layernorm.weight": w[f"{i}.norm"],
@@ -138,6 +109,8 @@ class Llama:
         Raises:
             ValueError: a weight is missing or has another shape.
         """
+        import torch
+
         model = cls(shape, torch.empty(cls.size(shape)))
         for name, weight in model.hf_state().items():
             if name not in state or state[name].shape != weight.shape:
@@ -149,15 +122,11 @@ class Llama:
 
 def rotary(shape: Shape, length: int) -> tuple[Tensor, Tensor]:
     """Cosine and sine of every position's angles, each (length, head_width / 2)."""
+    import torch
+
     half = torch.arange(0, shape.head_width, 2, dtype=torch.float32) / shape.head_width
     angles = torch.arange(length, dtype=torch.float32)[:, None] / shape.rope_theta**half
     return angles.cos(), angles.sin()
-
-
-def turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate (..., T, head_width) as Hugging Face does: component i turns with i + head_width/2."""
-    a, b = x.chunk(2, -1)
-    return torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
 
 
 def save(model: Llama, folder: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 PAD, BOS, EOS = 0, 1, 2
 MARKS = ("<pad>", "<bos>", "<eos>")
-UNREADABLE = "\ufffd"  # what a mark in the middle of a text reads as: no world parses it
+SIGNS = ("␀", "␂")  # what <pad> and <bos> in the middle of a text read as: no world parses them
 
 TokenizerKind = Literal["char", "byte", "bpe"]
 
@@ -58,14 +58,14 @@ class Tokens:
         if not any(PAD in row or BOS in row for row in rows):
             return list(self._library.decode_batch(rows))
         texts = self._library.decode_batch(rows, skip_special_tokens=False)
-        return [t.replace(MARKS[PAD], UNREADABLE).replace(MARKS[BOS], UNREADABLE) for t in texts]
+        return [t.replace(MARKS[PAD], SIGNS[PAD]).replace(MARKS[BOS], SIGNS[BOS]) for t in texts]
 
     def _look_up(self, text: str) -> np.ndarray:
         points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
         ids = self._ids[np.minimum(points, len(self._ids) - 1)]
         if (ids < 0).any():
             odd = sorted({text[i] for i in np.flatnonzero(ids < 0)})
-            known = "".join(chr(p) for p in np.sort(self._points) if p and chr(p) != UNREADABLE)
+            known = "".join(chr(p) for p in np.sort(self._points) if p and chr(p) not in SIGNS)
             raise ValueError(
                 f"texts hold {odd[:5]}, which the alphabet {known!r} lacks; use tokenizer: byte or bpe"
             )
@@ -77,15 +77,15 @@ class Tokens:
         points = np.zeros(self.size + 1, np.uint32)
         for text, token in self._library.get_vocab().items():
             points[token] = ord(text) if token > EOS else 0
-        points[[PAD, BOS]] = ord(UNREADABLE)
+        points[[PAD, BOS]] = [ord(sign) for sign in SIGNS]
         return points
 
     @cached_property
     def _ids(self) -> np.ndarray:
         """Token id of each code point, -1 where unknown."""
-        ids = np.full(max(int(self._points.max()), ord(UNREADABLE)) + 2, -1, np.int64)
-        ids[self._points[EOS + 1 : -1]] = np.arange(EOS + 1, self.size)
-        ids[ord(UNREADABLE)] = PAD
+        ids = np.full(int(self._points.max()) + 2, -1, np.int64)
+        tokens = np.flatnonzero(self._points)
+        ids[self._points[tokens]] = tokens
         return ids
 
 

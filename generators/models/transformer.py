@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, final
+from typing import TYPE_CHECKING, Literal, Self, final
 
 import numpy as np
 import polars as pl
@@ -17,11 +15,12 @@ from driftloop.generators.seeds import stream
 from driftloop.generators.spec import Spec
 
 if TYPE_CHECKING:
+    from driftloop.generators.engines.dense import Drawn
     from driftloop.generators.models.llama import Llama
     from driftloop.generators.models.tokens import Tokens
 
 EngineKind = Literal["auto", "dense", "trie"]
-TOKENS_AT_ONCE = 16384  # scored in one batch
+TOKENS_AT_ONCE = 4096  # scored in one batch
 LEARNED_FROM = 20_000  # real samples that byte pairs are learned from
 
 
@@ -87,64 +86,49 @@ class TinyTransformer:
         self.engine = engine
 
     def sample(self, prompts: pl.DataFrame, sampling: Sampling, *, seed: int) -> pl.DataFrame:
-        """Draw `count` responses to each prompt; prompts of one length are drawn together."""
-        begun = self._begun(prompts["prompt"].to_list())
+        """Draw `count` responses to each prompt; equal ones may share a row."""
         counts = prompts["count"].to_numpy().astype(np.int64)
-        lengths = np.array([len(p) for p in begun], np.int64)
-        parts = []
-        for length in np.unique(lengths):
-            members = np.flatnonzero(lengths == length)
-            limit = min(self._room(int(length)), sampling.max_tokens or self.model.shape.context)
-            drawn = self._draw(
-                [begun[i] for i in members], counts[members], sampling, limit, stream(seed, int(length))
-            )
-            parts.append(self._read(drawn, prompts[members]))
-        return pl.concat(parts) if parts else _NOTHING
+        index, tokens, copies, logprob = self._draw(prompts, counts, sampling, seed)
+        known = prompts if "parent_id" in prompts.columns else prompts.with_columns(parent_id=None)
+        return known[index].select(
+            pl.col("parent_id").cast(pl.UInt64),
+            "prompt",
+            pl.Series("response", self.tokens.decode(tokens), dtype=pl.String),
+            pl.Series("count", copies.astype(np.uint64)),
+            pl.Series("logprob", np.minimum(logprob, 0.0)),
+            pl.Series("n_tokens", (tokens >= 0).sum(1).astype(np.uint32)),
+        )
 
     def greedy(self, prompts: pl.DataFrame) -> pl.DataFrame:
         """The likeliest response, token by token, to each prompt."""
-        from driftloop.generators.engines.dense import draw
-
-        texts = prompts["prompt"].unique(maintain_order=True)
-        begun = self._begun(texts.to_list())
-        answers = np.full(len(begun), "", object)
-        lengths = np.array([len(p) for p in begun], np.int64)
-        for length in np.unique(lengths):
-            members = np.flatnonzero(lengths == length)
-            drawn = draw(
-                self.model.shape,
-                self.model.hf_state(),
-                [begun[i] for i in members],
-                np.ones(len(members), np.int64),
-                sampling=Sampling(),
-                stop=_eos(),
-                limit=self._room(int(length)),
-                seed=0,
-                greedy=True,
-            )
-            answers[members[drawn.prompt]] = self.tokens.decode(drawn.tokens)
-        known = pl.DataFrame({"prompt": texts, "response": pl.Series(answers.tolist(), dtype=pl.String)})
-        return prompts.drop("response", strict=False).join(
-            known, on="prompt", how="left", maintain_order="left"
-        )
+        asked = prompts.select("prompt").unique(maintain_order=True)
+        drawn = self._draw(asked, np.ones(asked.height, np.int64), Sampling(), 0, greedy=True)
+        answers = pl.Series("response", self.tokens.decode(drawn.tokens), dtype=pl.String)
+        known = asked[drawn.prompt].with_columns(answers)
+        prompts = prompts.drop("response", strict=False)
+        return prompts.join(known, on="prompt", how="left", maintain_order="left")
 
     def logprob(self, texts: pl.DataFrame, *, complete: bool = True) -> np.ndarray:
         """ln p(response | prompt) in nats of each row, shape (rows,)."""
-        import torch
+        from driftloop.generators.engines.passes import Passes
 
-        rows, given = self.texts(texts, complete=complete)
-        result = np.zeros(len(rows))
-        with torch.inference_mode():
-            for members in _alike(np.array([len(r) for r in rows], np.int64)):
-                ids = torch.from_numpy(np.stack([rows[i] for i in members]))
-                result[members] = self._scored(ids, given[members])
+        rows, given = self.ids(texts, complete=complete)
+        passes, result = Passes(self.model), np.zeros(len(rows))
+        for members in _alike(np.array([len(r) for r in rows], np.int64)):
+            ids = np.stack([rows[i] for i in members])
+            asked = np.arange(ids.shape[1]) >= given[members][:, None]
+            if asked.any():
+                row = asked[:, 1:].T.nonzero()[1]
+                result[members] = -np.bincount(row, passes.nll(ids, asked), len(members))
         return result
 
-    def texts(self, texts: pl.DataFrame, *, complete: bool = True) -> tuple[list[np.ndarray], np.ndarray]:
-        """Token ids of every row, marks included, and how many of them belong to the prompt, shape (rows,)."""
+    def ids(self, texts: pl.DataFrame, *, complete: bool = True) -> tuple[list[np.ndarray], np.ndarray]:
+        """Token ids of every row, marks included, and how many of them are the prompt's, shape (rows,)."""
+        from driftloop.generators.models.tokens import EOS
+
         prompts = self._begun(texts["prompt"].to_list())
         responses = self.tokens.encode(texts["response"].to_list())
-        end = [np.array([_eos()])] if complete else []
+        end = [np.array([EOS])] if complete else []
         rows = [np.concatenate([p, r, *end]) for p, r in zip(prompts, responses, strict=True)]
         return rows, np.array([len(p) for p in prompts], np.int64)
 
@@ -167,65 +151,30 @@ class TinyTransformer:
 
         return [np.concatenate([[BOS], ids]) for ids in self.tokens.encode(prompts)]
 
-    def _room(self, length: int) -> int:
-        room = self.model.shape.context - length
-        if room < 1:
-            raise ValueError(
-                f"a prompt of {length} tokens leaves no room in context={length + room}; raise context"
-            )
-        return room
-
     def _draw(
-        self, begun: list[np.ndarray], counts: np.ndarray, sampling: Sampling, limit: int, seed: int
-    ) -> Any:
-        from driftloop.generators.engines import dense
+        self,
+        prompts: pl.DataFrame,
+        counts: np.ndarray,
+        sampling: Sampling,
+        seed: int,
+        *,
+        greedy: bool = False,
+    ) -> Drawn:
+        from driftloop.generators.engines import dense, trie
+        from driftloop.generators.models.tokens import EOS
 
-        draw: Any = dense.draw
-        if self.engine != "dense" and find_spec("driftloop.generators.engines.trie"):
-            draw = import_module("driftloop.generators.engines.trie").draw
-        state = self.model.hf_state()
+        draw = dense.draw if self.engine == "dense" else trie.draw
         return draw(
-            self.model.shape, state, begun, counts, sampling=sampling, stop=_eos(), limit=limit, seed=seed
+            self.model.shape,
+            self.model.hf_state(),
+            self._begun(prompts["prompt"].to_list()),
+            counts,
+            sampling=sampling,
+            stop=EOS,
+            limit=sampling.max_tokens or self.model.shape.context,
+            seed=seed,
+            greedy=greedy,
         )
-
-    def _read(self, drawn: Any, prompts: pl.DataFrame) -> pl.DataFrame:
-        index, tokens, count, logprob = drawn
-        return prompts[index].select(
-            pl.col("parent_id").cast(pl.UInt64)
-            if "parent_id" in prompts.columns
-            else pl.lit(None, pl.UInt64),
-            "prompt",
-            pl.Series("response", self.tokens.decode(tokens), dtype=pl.String),
-            pl.Series("count", count.astype(np.uint64)),
-            pl.Series("logprob", np.minimum(logprob, 0.0)),
-            pl.Series("n_tokens", (tokens >= 0).sum(1).astype(np.uint32)),
-        )
-
-    def _scored(self, ids: Any, given: np.ndarray) -> np.ndarray:
-        """ln p of the tokens after the first `given` of each row of (rows, length)."""
-        import torch
-
-        rows, length = ids.shape
-        asked = torch.arange(1, length)[None] >= torch.from_numpy(given)[:, None]
-        positions = asked.reshape(-1).nonzero()[:, 0]
-        if not len(positions):
-            return np.zeros(rows)
-        logits = self.model.logits(ids[:, :-1], positions)
-        nll = torch.nn.functional.cross_entropy(logits, ids[:, 1:].reshape(-1)[positions], reduction="none")
-        row = positions // (length - 1)
-        return -torch.zeros(rows, dtype=torch.float64).index_add(0, row, nll.double()).numpy()
-
-
-_NOTHING = pl.DataFrame(
-    schema={
-        "parent_id": pl.UInt64,
-        "prompt": pl.String,
-        "response": pl.String,
-        "count": pl.UInt64,
-        "logprob": pl.Float64,
-        "n_tokens": pl.UInt32,
-    }
-)
 
 
 def _alike(lengths: np.ndarray) -> Iterator[np.ndarray]:
@@ -233,9 +182,3 @@ def _alike(lengths: np.ndarray) -> Iterator[np.ndarray]:
     for length in np.unique(lengths):
         members = np.flatnonzero(lengths == length)
         yield from np.array_split(members, -(-len(members) * int(length) // TOKENS_AT_ONCE))
-
-
-def _eos() -> int:
-    from driftloop.generators.models.tokens import EOS
-
-    return EOS

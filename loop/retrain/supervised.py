@@ -108,7 +108,7 @@ class _Texts:
         self.learned = (place < self.lengths[:, None]) & (place >= (1 if whole else given[:, None]))
 
     def batch(self, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-        """Token ids (distinct rows, length), which of them are learned (None: all), and the weight of those."""
+        """Token ids (distinct rows, length), which are learned (None: all), and the weight of those."""
         rows, copies = np.unique(drawn, return_counts=True)
         length = int(self.lengths[rows].max())
         learned = self.learned[rows, :length].T
@@ -148,4 +148,6 @@ def _spread(weights: np.ndarray, draws: int, random: np.random.Generator) -> np.
     """`draws` row indices, each row floor or ceil of its share (systematic resampling), in order."""
     below = weights.cumsum()
     marks = (random.random() + np.arange(draws)) * (below[-1] / draws)
-    return np.searchsorted(below, marks, side="right").clip(max=np.flatnonzero(weights)[-1])
+    last = np.flatnonzero(weights)[-1]
+    rows: np.ndarray = np.searchsorted(below, marks, side="right")
+    return rows.clip(max=last)
