@@ -1,11 +1,16 @@
-"""Entries of the reasoning-gym library, made again from an id, and the list of its tasks that were read."""
+"""Questions of the reasoning-gym library, made once in a fixed order, and the tasks that were read."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
-from functools import cache, lru_cache
+import string
+from collections import Counter
+from functools import lru_cache
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from driftloop.generators.seeds import stream
 
@@ -31,58 +36,103 @@ ONE_ANSWER = frozenset({
 MANY_ANSWERS = frozenset({"palindrome_generation", "shortest_path"})
 VETTED = ONE_ANSWER | MANY_ANSWERS
 
-INDICES = 2**32  # entries per source; the id is source * INDICES + index
-Options = dict[str, Any]
+Plan = tuple[tuple[str, str, str], ...]  # (split, task, options as JSON), id first
 
 
 class Entry(NamedTuple):
-    """One question with its place."""
+    """One question of the bank."""
 
-    parent_id: int
-    task: str
+    number: int
     prompt: str
     answer: str
+    task: str
     split: str
     raw: dict[str, Any]  # what the library's scorer wants back
+    scorer: Any  # the dataset that made it
 
 
-class Source:
-    """One task with one set of options on one split; `entry(index)` is a pure function."""
+class Bank(NamedTuple):
+    """All questions of a world: the prompt alone says which one it is."""
 
-    def __init__(
-        self, task: str, split: str, options: Options, shorten: tuple[str, str] | None, end: str
-    ) -> None:
-        self.task, self.split, self.end = task, split, end
-        self.dataset = dataset(task, options)
-        self.shorten = shorten and (re.compile(shorten[0], re.DOTALL), shorten[1])
+    entries: dict[str, Entry]  # by prompt
+    parts: dict[str, list[Entry]]  # by split
+    shares: dict[str, np.ndarray]  # how often the library asks each of them, sums to 1 per split
+    used: dict[str, frozenset[str]]  # characters that the answers of each task use
+    characters: frozenset[str]  # of all questions and answers
 
-    def entry(self, index: int, parent_id: int, test_share: float) -> Entry:
-        """The entry of one index; the hash of a question parts the split `id` into `id` and `id/test`."""
-        raw = self.dataset[index]
-        prompt = self._prompt(raw["question"])
-        split = self.split
-        if split == "id" and _share(prompt) < test_share:
-            split = "id/test"
-        return Entry(parent_id, self.task, prompt, raw["answer"], split, raw)
 
-    def _prompt(self, question: str) -> str:
-        if self.shorten:
-            found = self.shorten[0].search(question)
-            if not found:
-                pattern = self.shorten[0].pattern
-                raise ValueError(
-                    f"question_pattern of {self.task}: {pattern!r} does not match {question!r}; widen it"
-                )
-            question = found.expand(self.shorten[1])
-        if self.end in question:
+@lru_cache(maxsize=8)
+def bank(
+    plan: Plan, patterns: tuple[tuple[str, str, str], ...], end: str, size: int, most: int, test_share: float
+) -> Bank:
+    """Make the first `size` questions of every split, its tasks in equal parts; the first split keeps them.
+
+    Raises:
+        ValueError: a split is left with less than two questions, or one prompt has two answers.
+    """
+    shorten = {task: (re.compile(pattern, re.DOTALL), template) for task, pattern, template in patterns}
+    entries: dict[str, Entry] = {}
+    seen: Counter[str] = Counter()
+    for split, task, options in plan:
+        source = dataset(task, json.loads(options), split)
+        tasks = sum(1 for other, *_ in plan if other == split)
+        for raw in (source[index] for index in range(max(size // tasks, 1))):
+            prompt = _prompt(raw["question"], task, shorten.get(task), end)
+            if len((prompt + raw["answer"]).encode()) > most:
+                continue
+            part = "id/test" if split == "id" and _share(prompt) < test_share else split
+            entry = Entry(len(entries), prompt, raw["answer"], task, part, raw, source)
+            first = entries.setdefault(prompt, entry)
+            _must_agree(first, entry)
+            seen[prompt] += first.split == part
+    parts: dict[str, list[Entry]] = {part: [] for part in ("id", "id/test", *(split for split, *_ in plan))}
+    for entry in entries.values():
+        parts[entry.split].append(entry)
+    _must_be_enough(parts, most)
+    counts = {part: np.array([seen[e.prompt] for e in found], float) for part, found in parts.items()}
+    shares = {part: count / count.sum() for part, count in counts.items()}
+    answers: dict[str, list[str]] = {task: [] for _, task, _ in plan}
+    for entry in entries.values():
+        answers[entry.task].append(entry.answer)
+    used = {task: classes(texts) for task, texts in answers.items()}
+    return Bank(entries, parts, shares, used, frozenset().union(*map(set, entries), *used.values()))
+
+
+def _must_agree(first: Entry, entry: Entry) -> None:
+    if entry.task in ONE_ANSWER and (first.task, first.answer) != (entry.task, entry.answer):
+        raise ValueError(
+            f"prompt {entry.prompt!r} has the answers {first.answer!r} ({first.task}) and {entry.answer!r} "
+            f"({entry.task}); keep more of the question in question_pattern and question_template"
+        )
+
+
+def _must_be_enough(parts: dict[str, list[Entry]], most: int) -> None:
+    for part, found in parts.items():
+        if len(found) < 2:
             raise ValueError(
-                f"separator {self.end!r} occurs in a question of {self.task}: {question[:80]!r}; change it"
+                f"split {part!r} has {len(found)} questions of at most max_tokens={most} bytes that no other "
+                "split has; raise max_tokens, questions or test_share, shorten questions (question_pattern) "
+                "or widen the options"
             )
-        return question + self.end
 
 
-def dataset(task: str, options: Options) -> Any:
-    """The library's endless dataset of one task.
+def _prompt(question: str, task: str, shorten: tuple[re.Pattern[str], str] | None, end: str) -> str:
+    if shorten:
+        found = shorten[0].search(question)
+        if not found:
+            raise ValueError(
+                f"question_pattern of {task}: {shorten[0].pattern!r} misses {question!r}; widen it"
+            )
+        question = found.expand(shorten[1])
+    if end in question:
+        raise ValueError(
+            f"separator {end!r} occurs in a question of {task}: {question[:80]!r}; choose another"
+        )
+    return question + end
+
+
+def dataset(task: str, options: dict[str, Any], split: str) -> Any:
+    """The library's dataset of one task, on a stream of its own.
 
     Raises:
         ImportError: the library is not installed.
@@ -105,29 +155,10 @@ def dataset(task: str, options: Options) -> Any:
     if reserved := sorted({"seed", "size"} & set(options)):
         raise ValueError(f"options of {task}: {reserved} are set by the world; leave them out")
     try:
-        return create_dataset(task, seed=stream(0, "reasoning_gym", task) >> 16, size=INDICES, **options)
+        return create_dataset(task, seed=stream(0, "reasoning_gym", split, task) >> 16, size=2**31, **options)
     except (TypeError, AssertionError) as error:
         known = sorted(set(DATASETS[task][1].__dataclass_fields__) - {"seed", "size"})
         raise ValueError(f"options of {task}: {options} do not fit ({error}); it takes {known}") from error
-
-
-@lru_cache(maxsize=2**18)
-def made(source: Source, number: int, index: int, test_share: float) -> Entry:
-    """The entry again, quickly where it was made before."""
-    return source.entry(index, number * INDICES + index, test_share)
-
-
-@cache
-def sources(
-    plan: tuple[tuple[str, str, str], ...], patterns: tuple[tuple[str, str, str], ...], end: str
-) -> tuple[Source, ...]:
-    """All sources of a world in the order of their ids; options come as JSON: the plan is a key."""
-    import json
-
-    shorten = {task: (pattern, template) for task, pattern, template in patterns}
-    return tuple(
-        Source(task, split, json.loads(options), shorten.get(task), end) for split, task, options in plan
-    )
 
 
 NUMBER = re.compile(r"[+-]?\d{1,40}(\.\d{1,40})?")
@@ -146,8 +177,6 @@ def canonical(answer: str) -> str:
 
 def classes(texts: list[str]) -> frozenset[str]:
     """The characters of the texts; one digit or letter stands for all of its class."""
-    import string
-
     seen = set("".join(texts))
     kin = (string.digits, string.ascii_lowercase, string.ascii_uppercase)
     return frozenset(seen.union(*(group for group in kin if seen & set(group))))

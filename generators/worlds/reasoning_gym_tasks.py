@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import string
-from collections.abc import Iterator
-from functools import cached_property
 from typing import Any, Literal, final
 
 import numpy as np
@@ -16,18 +14,15 @@ from pydantic import Field, field_validator, model_validator
 from driftloop.generators.seeds import rng
 from driftloop.generators.spec import Spec
 from driftloop.generators.worlds.reasoning_entries import (
-    INDICES,
     ONE_ANSWER,
+    Bank,
     Entry,
-    Source,
+    Plan,
+    bank,
     canonical,
-    classes,
-    made,
-    sources,
 )
 
 Tasks = dict[str, dict[str, Any]]
-SAMPLE = 128  # entries per source that show which characters a task uses
 ADDED = {
     "valid": pl.Boolean(),
     "quality": pl.Float64(),
@@ -40,22 +35,23 @@ ADDED = {
 
 @final
 class ReasoningGym(Spec):
-    """Questions with one library task each; the library's scorer verifies (1 = right).
+    """Questions of library tasks; the library's scorer verifies (1 = right).
 
     Modes are answers in canonical form, strategies are task names; complexity is the number under
     `complexity_key` in the entry's metadata, or else the characters of the response. `tasks` is one name, a
-    list of names, or names with their options; each axis of `ood` names tasks the same way: known tasks
-    with other options (difficulty), or others (held-out tasks). Questions of the split `id` are parted by
-    their hash: `id/test` holds those that `id` never draws, so no test question is ever trained on. The id
-    of a question (column `parent_id`) says how to make it again; a prompt without one, or with another text
-    than its entry, is invalid. A response is valid if it uses only characters that the task's answers use.
-    Generated text is compared, never evaluated: see `VETTED`.
+    list of names, or names with their options; each axis of `ood` names tasks the same way: the same tasks
+    with other options (difficulty), or others (held-out tasks). The first `questions` of each split are made
+    in a fixed order and are all there is: a prompt that is not among them is invalid, whoever wrote it.
+    No two splits share a question: the first to have it keeps it, and the hash of a question parts those
+    of `id` into `id` and `id/test`, which training never draws. A response is valid if it uses only
+    characters that the task's answers use. Generated text is compared, never evaluated: only vetted tasks
+    are taken.
     """
 
     kind: Literal["reasoning_gym"] = "reasoning_gym"
     tasks: Tasks = Field(description="name, list of names, or {name: options of the library's task}")
-    ood: dict[str, Tasks] = Field({}, description="{axis: tasks}; options of a task in `tasks` are inherited")
-    question_pattern: dict[str, str] = Field({}, description="{task: regex}; keeps part of a long question")
+    ood: dict[str, Tasks] = Field({}, description="{axis: tasks}; inherits options of `tasks`")
+    question_pattern: dict[str, str] = Field({}, description="{task: regex}; keeps part of a question")
     question_template: dict[str, str] = Field(
         {}, description=r"{task: text with \1, \2 of its pattern}, default \1"
     )
@@ -63,6 +59,7 @@ class ReasoningGym(Spec):
     max_tokens: int = Field(
         256, ge=4, description="bytes of prompt and answer; longer questions are not drawn"
     )
+    questions: int = Field(20_000, ge=10, description="made per split; repeated ones count once")
     test_share: float = Field(0.1, gt=0, lt=1, description="share of the questions that only id/test draws")
     complexity_key: str | None = Field(
         None, description="a number in the library's metadata, such as num_terms"
@@ -105,69 +102,63 @@ class ReasoningGym(Spec):
         """The questions of the training distribution that training never draws."""
         return "id/test"
 
-    @cached_property
+    @property
     def alphabet(self) -> str | None:
-        """Printable ASCII where a sample of questions and answers needs no more, else None (open text)."""
-        seen = {c for _, entry in self._samples for c in entry.prompt + entry.answer}
-        ascii_text = string.printable[:95] + "\n"
-        return "".join(sorted(set(ascii_text))) if seen <= set(ascii_text) else None
+        """Printable ASCII where questions and answers need no more, else None (open text)."""
+        ascii_text = {*string.printable[:95], "\n"}
+        return "".join(sorted(ascii_text)) if self._bank.characters <= ascii_text else None
 
     def real(self, n: int, split: str = "id", *, seed: int) -> pl.DataFrame:
-        """Draw n questions with the library's answers: frame (parent_id, prompt, response, count)."""
-        rows = [(e.parent_id, e.prompt, e.answer) for e in self._draw(n, split, seed)]
-        drawn = pl.DataFrame(
-            rows, schema={"parent_id": pl.UInt64, "prompt": pl.String, "response": pl.String}, orient="row"
-        )
-        same = drawn.group_by("prompt", "response", maintain_order=True)
-        return same.agg(pl.col("parent_id").first(), pl.len().cast(pl.UInt64).alias("count")).select(
-            "parent_id", "prompt", "response", "count"
-        )
+        """Draw n questions, as often as the library asks each, and answers: (prompt, response, count)."""
+        part = self._part(split)
+        counts = rng(seed, "reasoning_gym", split).multinomial(n, self._bank.shares[split]).astype(np.uint64)
+        drawn = {"prompt": [e.prompt for e in part], "response": [e.answer for e in part], "count": counts}
+        return pl.DataFrame(drawn).filter(pl.col("count") > 0)
 
     def prompts(self, n: int, split: str = "id", *, seed: int) -> pl.DataFrame:
-        """Draw n questions; where some are drawn twice, n copies are spread evenly over the distinct ones."""
-        distinct = {e.prompt: e.parent_id for e in self._draw(n, split, seed)}
-        share, rest = divmod(n, len(distinct))
-        counts = [share + (i < rest) for i in range(len(distinct))]
+        """Draw n questions without replacement; n copies are spread evenly where there are fewer."""
+        part = self._part(split)
+        draw = rng(seed, "reasoning_gym", split, "prompts")
+        which = draw.choice(len(part), size=min(n, len(part)), replace=False, p=self._bank.shares[split])
+        share, rest = divmod(n, len(which))
+        counts = [share + (i < rest) for i in range(len(which))]
         schema = {"parent_id": pl.UInt64, "prompt": pl.String, "count": pl.UInt64}
-        return pl.DataFrame([list(distinct.values()), list(distinct), counts], schema=schema)
+        chosen = [part[i] for i in which]
+        return pl.DataFrame([[e.number for e in chosen], [e.prompt for e in chosen], counts], schema=schema)
 
     def score(self, samples: pl.DataFrame) -> pl.DataFrame:
-        """Verify each response against its question, made again from parent_id.
-
-        Raises:
-            ValueError: there is no column parent_id.
-        """
-        if "parent_id" not in samples.columns:
-            raise ValueError("world reasoning_gym: column 'parent_id' is missing; keep it with the prompts")
-        rows = samples.select("parent_id", "prompt", "response").iter_rows()
-        seen: dict[tuple[int | None, str, str], tuple[Any, ...]] = {}
-        verdicts = [seen[row] if row in seen else seen.setdefault(row, self._verdict(*row)) for row in rows]
+        """Verify each response against the question that its prompt is."""
+        known, seen = self._bank, dict[tuple[str, str], tuple[Any, ...]]()
+        rows = samples.select("prompt", "response").rows()
+        for row in rows:
+            if row not in seen:
+                seen[row] = self._verdict(known, *row)
+        verdicts = [seen[row] for row in rows]
         return samples.hstack(pl.DataFrame(verdicts, schema=ADDED, orient="row"))
 
     def truth(self, split: str = "id") -> None:
         """Not enumerable."""
-        self._known(split)
+        self._part(split)
 
     def answers(self, prompts: pl.DataFrame) -> pl.DataFrame | None:
         """The library's own answer to each question; None where a task has questions with several right ones.
 
         Other spellings of a number ("+7") are right as well but not listed: no training text has them.
         """
-        if not {source.task for source in self._sources} <= ONE_ANSWER:
+        if not {task for _, task, _ in self._plan} <= ONE_ANSWER:
             return None
-        entries = [self._entry(i) for i in prompts["parent_id"].unique(maintain_order=True)]
-        given = set(prompts["prompt"])
-        rows = [(e.prompt, e.answer, canonical(e.answer), e.task) for e in entries if e and e.prompt in given]
-        schema = ["prompt", "response", "mode", "strategy"]
-        return pl.DataFrame(rows, schema=dict.fromkeys(schema, pl.String), orient="row")
+        known = self._bank.entries
+        entries = (known.get(prompt) for prompt in prompts["prompt"].unique(maintain_order=True))
+        rows = [(e.prompt, e.answer, canonical(e.answer), e.task) for e in entries if e]
+        schema = dict.fromkeys(("prompt", "response", "mode", "strategy"), pl.String)
+        return pl.DataFrame(rows, schema=schema, orient="row")
 
-    def _verdict(self, parent_id: int | None, prompt: str, response: str) -> tuple[Any, ...]:
-        entry = self._entry(parent_id)
-        if entry is None or entry.prompt != prompt:
+    def _verdict(self, known: Bank, prompt: str, response: str) -> tuple[Any, ...]:
+        entry = known.entries.get(prompt)
+        if entry is None:
             return (False, 0.0, None, None, None, None)
-        source = self._sources[entry.parent_id // INDICES]
-        quality = min(max(float(source.dataset.score_answer(response, entry.raw)), 0.0), 1.0)
-        if not response.strip() or (quality < 1 and not set(response) <= self._characters[entry.task]):
+        quality = min(max(float(entry.scorer.score_answer(response, entry.raw)), 0.0), 1.0)
+        if not response.strip() or (quality < 1 and not set(response) <= known.used[entry.task]):
             return (False, 0.0, None, None, None, entry.split)
         return (
             True,
@@ -184,70 +175,20 @@ class ReasoningGym(Spec):
         number = entry.raw["metadata"].get(self.complexity_key)
         return float(number) if isinstance(number, (int, float)) else None
 
-    def _entry(self, parent_id: int | None) -> Entry | None:
-        if parent_id is None or parent_id >= len(self._sources) * INDICES:
-            return None
-        number, index = divmod(parent_id, INDICES)
-        return made(self._sources[number], number, index, self.test_share)
-
-    def _draw(self, n: int, split: str, seed: int) -> list[Entry]:
-        """n questions of a split in the order drawn, tasks in turns at random.
-
-        Raises:
-            ValueError: fewer than one question in fifty is of the split and short enough.
-        """
-        numbers = self._known(split)
-        if n < 1:
-            raise ValueError(f"n must be at least 1, got {n}")
-        drawn, tried = [], 0
-        for entry in self._stream(numbers, rng(seed, "reasoning_gym", split)):
-            tried += 1
-            if entry.split == split and len((entry.prompt + entry.answer).encode()) <= self.max_tokens:
-                drawn.append(entry)
-                if len(drawn) == n:
-                    return drawn
-            if tried > 1000 and len(drawn) * 50 < tried:
-                break
-        raise ValueError(
-            f"only {len(drawn)} of {tried} questions are of split {split!r} and have at most "
-            f"max_tokens={self.max_tokens} bytes; "
-            "raise max_tokens or test_share, shorten questions (question_pattern) or widen the options"
-        )
-
-    def _stream(self, numbers: list[int], draw: np.random.Generator) -> Iterator[Entry]:
-        while True:
-            which = draw.integers(0, len(numbers), 1024).tolist()
-            indices = draw.integers(0, INDICES, 1024).tolist()
-            for i, index in zip(which, indices, strict=True):
-                yield made(self._sources[numbers[i]], numbers[i], index, self.test_share)
-
-    def _known(self, split: str) -> list[int]:
-        """The numbers of the sources of a split."""
+    def _part(self, split: str) -> list[Entry]:
         if split not in (*self.splits, self.test_split):
             raise ValueError(f"split must be one of {[*self.splits, self.test_split]}, got {split!r}")
-        base = "id" if split == self.test_split else split
-        return [i for i, source in enumerate(self._sources) if source.split == base]
+        return self._bank.parts[split]
 
-    @cached_property
-    def _sources(self) -> tuple[Source, ...]:
+    @property
+    def _plan(self) -> Plan:
         plan = [("id", task, options) for task, options in self.tasks.items()]
         for axis, tasks in self.ood.items():
-            plan += [
-                (f"ood/{axis}", task, self.tasks.get(task, {}) | options) for task, options in tasks.items()
-            ]
-        keys = tuple((split, task, json.dumps(options, sort_keys=True)) for split, task, options in plan)
+            plan += [(f"ood/{axis}", t, self.tasks.get(t, {}) | options) for t, options in tasks.items()]
+        return tuple((split, task, json.dumps(options, sort_keys=True)) for split, task, options in plan)
+
+    @property
+    def _bank(self) -> Bank:
         patterns = self.question_pattern
         shorten = tuple((t, patterns[t], self.question_template.get(t, r"\1")) for t in sorted(patterns))
-        return sources(keys, shorten, self.separator)
-
-    @cached_property
-    def _samples(self) -> list[tuple[int, Entry]]:
-        """The same few entries of every source."""
-        count = range(len(self._sources))
-        return [(n, made(self._sources[n], n, i, self.test_share)) for n in count for i in range(SAMPLE)]
-
-    @cached_property
-    def _characters(self) -> dict[str, frozenset[str]]:
-        """Characters that the answers of each task use."""
-        tasks = {source.task for source in self._sources}
-        return {t: classes([e.answer for _, e in self._samples if e.task == t]) for t in tasks}
+        return bank(self._plan, shorten, self.separator, self.questions, self.max_tokens, self.test_share)
