@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from driftloop.evals.estimate import Estimate, row, table
+from driftloop.evals.estimate import ROWS, Estimate, row, table
 
 LEAST_FIT = 0.5  # share of the variance of ln H that a geometric decay must explain
 
@@ -21,7 +21,7 @@ class Decay(NamedTuple):
     reason: str  # why `size` is NaN; "" where it is not
 
 
-def effective_population(heterozygosity: np.ndarray, stderr: np.ndarray | None = None) -> Decay:
+def fit_decay(heterozygosity: np.ndarray, stderr: np.ndarray | None = None) -> Decay:
     """Fit ln H_t = ln H_0 + t ln(1 - 1/N_e) by (weighted) least squares.
 
     The standard error comes from the scatter around the line. H of neighbouring generations is correlated
@@ -72,17 +72,17 @@ def _size(slope: float, error: float, n: int) -> Estimate:
     return Estimate(value, stderr, low, high, n)
 
 
-def population(metrics: pl.DataFrame) -> pl.DataFrame:
-    """Rows `loop/effective_population` and `loop/effective_population_fit_r2` of one lineage, stage `loop`.
+def effective_population(metrics: pl.DataFrame) -> pl.DataFrame:
+    """Effective population size of one lineage and its fit: frame (generation, *ROWS), at the last generation.
 
     H comes from the exact inverse collision number where the world is enumerable, else from its unbiased
-    estimate in the probe pools.
+    estimate in the probe pools. Where H does not decay geometrically the size is NaN; `fit_decay` says why.
 
     Args:
         metrics: rows of one lineage: generation and the columns of `ROWS`.
     """
-    decay = effective_population(*_heterozygosity(metrics))
-    return table(
+    decay = fit_decay(*_heterozygosity(metrics))
+    rows = table(
         [
             row("loop", "loop/effective_population", "loop", "copies", decay.size),
             row(
@@ -94,6 +94,8 @@ def population(metrics: pl.DataFrame) -> pl.DataFrame:
             ),
         ]
     )
+    last = metrics["generation"].cast(pl.Int64).max()
+    return rows.select(pl.lit(last, pl.Int64).alias("generation"), *ROWS)
 
 
 def _heterozygosity(metrics: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
