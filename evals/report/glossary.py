@@ -1,0 +1,184 @@
+"""What each metric is called, whether up is good, and what a newcomer asks it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import cast
+
+from driftloop.evals.estimate import Better
+
+
+@dataclass(frozen=True)
+class Term:
+    """A metric in plain words."""
+
+    pattern: str  # "*" stands for an axis, a reason or a strategy
+    name: str  # "{}" is replaced by what "*" matched
+    better: Better
+    question: str
+
+    def title(self, metric: str) -> str:
+        """The plain name with the axis, reason or strategy filled in."""
+        if "*" not in self.pattern:
+            return self.name
+        before, _, after = self.pattern.partition("*")
+        return self.name.format(metric[len(before) : len(metric) - len(after)])
+
+    @property
+    def mark(self) -> str:
+        """The direction in words, as printed on every panel."""
+        return {"up": "up is better", "down": "down is better", "neither": "neither direction is better"}[
+            self.better
+        ]
+
+
+# Each entry: pattern | name | better, then the question, indented.
+_ENTRIES = """
+id/accuracy_exact | ID accuracy | up
+    How likely is a right answer on inputs like those it was trained on? The exact probability, not a
+    sample.
+id/accuracy_greedy | ID accuracy, greedy | up
+    Is the single most likely answer right on inputs like those it was trained on? Blind to random
+    errors.
+id/pass1 | ID pass@1 | up
+    Is one sampled answer right on inputs like those it was trained on?
+id/pass8 | ID pass@8 | up
+    Is any of 8 sampled answers right on inputs like those it was trained on?
+id/pass64 | ID pass@64 | up
+    Is any of 64 sampled answers right on inputs like those it was trained on? Ability, rather than
+    habit.
+id/nll_head | ID surprise, common cases | down
+    How surprised is the model by real text that is common? Nats per token.
+id/nll_middle | ID surprise, middling cases | down
+    How surprised is the model by real text of middling rarity? Nats per token.
+id/nll_tail | ID surprise, rare cases | down
+    How surprised is the model by rare real text? Tails go first. Nats per token.
+ood/*/accuracy_exact | OOD accuracy ({}) | up
+    How likely is a right answer on held-out inputs that training never shows? The exact probability,
+    not a sample.
+ood/*/accuracy_greedy | OOD accuracy ({}), greedy | up
+    Is the single most likely answer right on held-out inputs that training never shows? Blind to random
+    errors.
+ood/*/pass1 | OOD pass@1 ({}) | up
+    Is one sampled answer right on held-out inputs that training never shows?
+ood/*/pass8 | OOD pass@8 ({}) | up
+    Is any of 8 sampled answers right on held-out inputs that training never shows?
+ood/*/pass64 | OOD pass@64 ({}) | up
+    Is any of 64 sampled answers right on held-out inputs that training never shows? Ability, rather
+    than habit.
+ood/*/nll_head | OOD surprise ({}), common cases | down
+    How surprised is the model by real text that is common? Nats per token.
+ood/*/nll_middle | OOD surprise ({}), middling cases | down
+    How surprised is the model by real text of middling rarity? Nats per token.
+ood/*/nll_tail | OOD surprise ({}), rare cases | down
+    How surprised is the model by rare real text? Tails go first. Nats per token.
+gap/*/accuracy_exact | Gap ID − OOD ({}) | down
+    How much worse is the model out of distribution than in it?
+gap/*/accuracy_greedy | Gap ID − OOD ({}), greedy | down
+    The same gap for the most likely answer.
+quality/correct_share | Own samples that are correct | up
+    Of what the model writes, how much passes the verifier? Says nothing about inputs it avoids.
+quality/valid_share | Own samples that are valid | up
+    Of what the model writes, how much parses?
+quality/mean | Mean quality of own samples | up
+    The verifier's (or stated proxy's) mean score of what the model writes.
+diversity/hill1_per_prompt_* | Solutions per prompt ({}) | up
+    The same count on held-out prompts.
+diversity/hill1_per_prompt | Solutions per prompt | up
+    How many different right answers does the model effectively use for one prompt? (Hill number of
+    order 1)
+diversity/coverage64_* | Different right answers in 64 draws ({}) | up
+    The same count on held-out prompts.
+diversity/coverage64 | Different right answers in 64 draws | up
+    How many different right answers do 64 draws per prompt reach?
+diversity/exact_hill* | Modes in use, order {}, exact | up
+    How many different things does the model effectively say, computed from its exact probabilities?
+diversity/hill0 | Distinct modes | up
+    How many different things appear in equally many samples?
+diversity/hill1 | Modes in use | up
+    How many different things does the model effectively say? (Hill number of order 1, equal sample
+    size)
+diversity/hill2 | Frequent modes in use | up
+    The same count, weighted to frequent things (Hill number of order 2).
+diversity/hill1_passing | Modes in use among correct samples | up
+    How many different things does it say that are also right?
+diversity/strategy_hill1 | Strategies in use | up
+    How many different ways of solving does it use? The coarse level of meaning.
+diversity/strategy_share/* | Share of strategy {} | neither
+    Propensity: how often does the model use this strategy unprompted?
+diversity/modes_alive | Modes alive | up
+    How many of the world's modes does the model still produce with more than a threshold's probability?
+diversity/kl_truth | Distance to the real distribution | down
+    How unfaithful is the model to real data? KL divergence in nats; diverse is not the same as
+    faithful.
+diversity/tail_mass | Mass on the rare tail | neither
+    How much probability is left for what is rare in real data? Best near the real share.
+diversity/vendi1 | Vendi score | up
+    How many different texts, when similar ones count as one? (n-gram embedding)
+diversity/vendi2 | Vendi score, order 2 | up
+    The same, weighted to frequent texts.
+diversity/distinct* | Distinct {}-grams | up
+    Lexical: what share of token sequences of this length is new?
+diversity/ead2 | Distinct 2-grams, length-adjusted | up
+    Lexical: distinct pairs against what chance would give at this length.
+diversity/compression_ratio | Repetitiveness | down
+    Lexical: how much does the text shrink when compressed? Higher repeats itself more.
+diversity/distinct_per_prompt | Distinct answers per prompt | up
+    How many different answers to one prompt, averaged over prompts?
+concentration/top* | Mass on the top {} of modes | down
+    What share of the output do the few most frequent things take?
+complexity/structural_mean | Structural complexity | neither
+    How intricate is what it writes, in the world's own unit?
+complexity/description_bytes | Description length | neither
+    How many compressed bytes does one sample take?
+complexity/tokens_mean | Tokens per sample | neither
+    How long is what it writes?
+loop/acceptance | Samples kept | neither
+    What share of the pool does selection keep?
+loop/ood_share | Pool inside held-out regions | neither
+    What share of the pool strays into held-out test regions? The firewall drops it, when on.
+loop/contamination_exact | Test items in the training data | down
+    What share of the test set stands verbatim in the training data?
+loop/contamination_near | Near copies of test items in the training data | down
+    The same for near-duplicates.
+loop/kl_to_base | Distance to generation 0 | neither
+    How far has the model moved from where it began? Nats.
+loop/effective_population | Effective population size | neither
+    With how many plain resampled copies would diversity fall equally fast?
+attribution/sampling_* | Sampling | up
+    Gain or loss of ln D between what the model can say and what was drawn.
+attribution/selection_* | Selection | up
+    Gain or loss of ln D between what was drawn and what was kept.
+attribution/mixing_* | Mixing | up
+    Gain or loss of ln D from mixing in older or real data.
+attribution/retraining_* | Retraining | up
+    Gain or loss of ln D between the training data and the next model.
+attribution/total_* | Total | up
+    The sum of the phases: ln D of the next model against this one.
+"""
+
+
+def _entries() -> Iterator[Term]:
+    for entry in re.split(r"\n(?=\S)", _ENTRIES.strip()):
+        head, _, question = entry.partition("\n")
+        pattern, name, better = head.split(" | ")
+        yield Term(pattern, name, cast(Better, better), " ".join(question.split()))
+
+
+TERMS: tuple[Term, ...] = tuple(_entries())
+
+
+def term(metric: str) -> Term:
+    """The term of a metric; one that nobody described keeps its own name and has no better direction."""
+    for known in TERMS:
+        if fnmatchcase(metric, known.pattern):
+            return known
+    return Term(
+        metric.replace("*", ""),
+        metric,
+        "neither",
+        "A measure of this run that the glossary does not describe.",
+    )
