@@ -26,7 +26,7 @@ def check_base(arm: Arm, rows: pl.DataFrame) -> None:
     mine = rows.filter((pl.col("stage") == "model") & (pl.col("metric") == "quality/correct_share"))["value"]
     needed = arm.loop.keep / arm.loop.pool
     threshold = getattr(arm.select, "threshold", 0.0)
-    if arm.loop.gate == "off" or not len(mine) or threshold < 1 or mine[0] >= needed:
+    if arm.loop.gate == "ignore" or not len(mine) or threshold < 1 or mine[0] >= needed:
         return
     advice = (
         f"the base model is right in {mine[0]:.2f} of its samples, but selection wants to keep {needed:.2f} of them: modes "

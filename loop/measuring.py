@@ -7,6 +7,7 @@ import polars as pl
 
 from driftloop.evals.estimate import Context, Estimate, row, table
 from driftloop.evals.exact import exact, mode_logprobs
+from driftloop.evals.exam import sit
 from driftloop.evals.generalization import generalization, test_sets
 from driftloop.evals.overlap import contamination
 from driftloop.evals.stages import describe
@@ -29,12 +30,13 @@ def examine(
     """Rows of one model: its probe pool, its generalization, its exact distribution, what its training cost."""
     context = Context(n, stream(seed, "context"), evaluation.embedding_size)
     tests = test_sets(world, evaluation.test, seed=evaluation.test_seed)
+    scores = sit(model.generator, world, tests)
     drawn = generate(model, world, Sampling(), mode, probe, 0, seed=stream(seed, "probe"))
     base = reference["logprob"].to_numpy() if reference.height else None
     parts = [
         describe(drawn, "model", context),
-        generalization(model.generator, world, tests, context),
-        exact(model.generator, world, context, base),
+        generalization(model.generator, world, tests, context, scores),
+        exact(model.generator, world, context, base, scores),
         table([row("loop", f"cost/{name}", "cost", unit(name), Estimate.exact(value)) for name, value in model.log.items()]),
     ]
     return pl.concat(parts)

@@ -49,10 +49,16 @@ def play(arm: Arm, base: Any, past: tuple[Round, ...], *, seed: int, step: Step 
     pool = step(generate, model, world, arm.sampling, loop.mode, loop.pool, t, seed=stream(seed, t, "generate"))
     history = tuple(earlier.chosen for earlier in past)
     verdict = step(judge, arm.select, pool, loop.keep, history, loop.firewall, seed=stream(seed, t, "select"))
+    return learn(arm, base, past, pool, verdict, seed=seed, step=step)
+
+
+def learn(arm: Arm, base: Any, past: tuple[Round, ...], pool: Any, verdict: Any, *, seed: int, step: Step = plain) -> Round:
+    """The second half of a round: what the verdict keeps is mixed with real and older data, and trained on."""
+    t = len(past)
     chosen = step(take, pool, verdict)
     added = with_real(arm, chosen, t, seed=seed, step=step)
     data = with_past(arm, (*(earlier.added for earlier in past), added), t, seed=seed, step=step)
-    start = base if loop.start == "base" else model
+    start = base if arm.loop.start == "base" or not past else past[-1].model
     trained = step(retrain, arm.retrain, start, data, seed=stream(seed, t, "retrain"))
     return Round(pool, verdict, chosen, added, data, trained)
 

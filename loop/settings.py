@@ -40,7 +40,7 @@ class Loop(Spec):
     real_fraction: float | tuple[float, ...] = Field(0.0, description="share of real data, or one share per round")
     real_source: Literal["fresh", "static"] = Field("fresh", description="new real samples each round, or the same ones")
     firewall: bool = Field(True, description="never keep a sample that falls into an OOD split")
-    gate: Literal["stop", "warn", "off"] = Field("stop", description="when the base model is too weak for the keep share")
+    gate: Literal["stop", "warn", "ignore"] = Field("stop", description="when the base model is too weak for the keep share")
 
     @field_validator("real_fraction")
     @classmethod
