@@ -44,6 +44,6 @@ def weights_of(data: pl.DataFrame) -> pl.Series:
     if not data.height or not weight.is_finite().all() or (weight < 0).any() or weight.sum() <= 0:
         raise ValueError(
             "training data must hold rows whose count·weight is finite and not negative, some above 0; got "
-            f"{data.height} rows with {weight.min()!r}..{weight.max()!r}; keep more samples, or mix in real data"
+            f"{data.height} rows of {weight.min()!r} to {weight.max()!r}; keep more, or mix in real data"
         )
     return weight

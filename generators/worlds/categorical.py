@@ -1,0 +1,124 @@
+"""World `categorical`: a sample is one of K types. The world in which loops have closed forms."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from pydantic import Field, model_validator
+
+from driftloop.generators.seeds import rng
+from driftloop.generators.spec import Spec
+
+
+class Categorical(Spec):
+    """Types "00".."99" with Zipf frequencies, rank^-exponent; no prompt, and every type is right.
+
+    Mode and strategy are the type, complexity is 1 (a type has no structure). Types held out for `ood/types`
+    never occur in real training data; the held-out ones are drawn by `holdout_seed`.
+    """
+
+    kind: Literal["categorical"] = "categorical"
+    types: int = Field(100, ge=1, le=10**6)
+    exponent: float = Field(0.0, ge=0, description="of the Zipf frequencies; 0 = uniform")
+    holdout: float = Field(
+        0.0, ge=0, lt=1, description="least share of types kept for ood/types; 0 = no such split"
+    )
+    holdout_seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _something_is_left(self) -> Categorical:
+        if math.ceil(self.holdout * self.types) >= self.types:
+            raise ValueError(
+                f"holdout={self.holdout} of types={self.types} leaves none to train on; lower holdout"
+            )
+        return self
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """`id`, and `ood/types` where some types are held out."""
+        return ("id", "ood/types") if self._held.any() else ("id",)
+
+    @property
+    def alphabet(self) -> str:
+        """Digits."""
+        return "0123456789"
+
+    @property
+    def separator(self) -> str:
+        """None: there is no prompt."""
+        return ""
+
+    @property
+    def max_tokens(self) -> int:
+        """Digits of a type."""
+        return len(str(self.types - 1))
+
+    def real(self, n: int, split: str = "id", *, seed: int) -> pl.DataFrame:
+        """Draw n samples: one row per type drawn, however large n is."""
+        truth = self.truth(split)
+        counts = rng(seed).multinomial(n, truth["probability"].to_numpy()).astype(np.uint64)
+        return truth.select("prompt", "response", pl.Series("count", counts)).filter(pl.col("count") > 0)
+
+    def prompts(self, n: int, split: str = "id", *, seed: int) -> pl.DataFrame:
+        """The one, empty prompt, n times."""
+        self._known(split)
+        columns = {"parent_id": pl.UInt64, "prompt": pl.String, "count": pl.UInt64}
+        return pl.DataFrame({"parent_id": [0], "prompt": [""], "count": [n]}, schema=columns).filter(
+            pl.col("count") > 0
+        )
+
+    def score(self, samples: pl.DataFrame) -> pl.DataFrame:
+        """A response is valid, and right, where it names a type."""
+        name = pl.col("response")
+        known = name.str.contains(f"^[0-9]{{{self.max_tokens}}}$")
+        known &= name.cast(pl.UInt32, strict=False).fill_null(self.types) < self.types
+        mode = pl.when(known).then(name)
+        split = pl.lit("id")
+        if self._held.any():
+            held = name.is_in(self.truth("ood/types")["response"].implode())
+            split = pl.when(held).then(pl.lit("ood/types")).otherwise(split)
+        return samples.with_columns(
+            known.alias("valid"),
+            known.cast(pl.Float64).alias("quality"),
+            pl.when(known).then(1.0).alias("complexity"),
+            mode.alias("mode"),
+            mode.alias("strategy"),
+            pl.when(known).then(split).alias("split"),
+        )
+
+    def truth(self, split: str = "id") -> pl.DataFrame:
+        """Every type of the split with its probability."""
+        self._known(split)
+        return self._truths[split]
+
+    def answers(self, prompts: pl.DataFrame) -> pl.DataFrame:
+        """Every type answers the empty prompt."""
+        every = pl.concat([self.truth(split) for split in self.splits])
+        asked = prompts.select("prompt").unique()
+        return every.select("prompt", "response", "mode", "strategy").join(asked, on="prompt", how="semi")
+
+    def _known(self, split: str) -> None:
+        if split not in self.splits:
+            raise ValueError(f"split must be one of {list(self.splits)}, got {split!r} (with these settings)")
+
+    @cached_property
+    def _held(self) -> np.ndarray:
+        held = np.zeros(self.types, bool)
+        n_held = math.ceil(self.holdout * self.types)
+        held[rng(self.holdout_seed, "holdout").permutation(self.types)[:n_held]] = True
+        return held
+
+    @cached_property
+    def _truths(self) -> dict[str, pl.DataFrame]:
+        mass = np.arange(1, self.types + 1) ** -self.exponent
+        names = [f"{i:0{self.max_tokens}}" for i in range(self.types)]
+        every = pl.DataFrame(
+            {"prompt": "", "response": names, "mode": names, "strategy": names, "probability": mass}
+        )
+        parts = {"id": every.filter(~self._held), "ood/types": every.filter(self._held)}
+        share = pl.col("probability") / pl.col("probability").sum()
+        return {name: part.with_columns(share, complete=pl.lit(True)) for name, part in parts.items()}
