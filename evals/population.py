@@ -73,7 +73,7 @@ def _size(slope: float, error: float, n: int) -> Estimate:
 
 
 def effective_population(metrics: pl.DataFrame) -> pl.DataFrame:
-    """Effective population size of one lineage and its fit: frame (generation, *ROWS), at the last generation.
+    """Effective population size of one lineage and its fit: frame (generation, *ROWS), last generation.
 
     H comes from the exact inverse collision number where the world is enumerable, else from its unbiased
     estimate in the probe pools. Where H does not decay geometrically the size is NaN; `fit_decay` says why.
@@ -82,16 +82,11 @@ def effective_population(metrics: pl.DataFrame) -> pl.DataFrame:
         metrics: rows of one lineage: generation and the columns of `ROWS`.
     """
     decay = fit_decay(*_heterozygosity(metrics))
+    fit = Estimate.exact(decay.r2, decay.size.n)
     rows = table(
         [
             row("loop", "loop/effective_population", "loop", "copies", decay.size),
-            row(
-                "loop",
-                "loop/effective_population_fit_r2",
-                "loop",
-                "share",
-                Estimate.exact(decay.r2, decay.size.n),
-            ),
+            row("loop", "loop/effective_population_fit_r2", "loop", "share", fit),
         ]
     )
     last = metrics["generation"].cast(pl.Int64).max()
