@@ -46,6 +46,7 @@ def corpus_file(folder: Path) -> Path:
 
 
 SETTINGS: dict[str, dict[str, Any]] = {
+    "categorical": {"types": 100, "exponent": 1.0, "holdout": 0.1},
     "corpus": {"path": "", "rare_share": 0.1, "stop_words": 4},
     "reasoning_gym": {
         "tasks": {"chain_sum": {"max_terms": 2, "max_digits": 2}, "gcd": {"max_value": 40}},
