@@ -13,7 +13,7 @@ from driftloop.evals.report.tables import Table
 
 KEY = "Line: mean over seeds; band: 95 % interval; thin line: one seed; dashes: fresh real data."
 FOLDER = "report_figures"
-_PLAIN = re.compile(r"([\\`*_\[\]<>|~&$@#])")
+_PLAIN = re.compile(r"([\\`*\[\]<>|~&$@#]|(?<!\w)_|_(?!\w))")
 
 
 def markdown(report: Contents, arms: tuple[str, ...]) -> tuple[str, tuple[Figure, ...]]:

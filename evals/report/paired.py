@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
+import polars as pl
 
 from driftloop.evals.estimate import Estimate
 from driftloop.evals.report.headlines import Headline
-from driftloop.evals.report.intervals import detectable, holm, over_seeds, p_value
+from driftloop.evals.significance import compare
 
 Values = dict[str, dict[int, float]]  # arm -> seed -> value
 
@@ -25,43 +27,32 @@ class Pair:
     mean_a: float  # over the shared seeds
     mean_b: float
     difference: Estimate  # a - b on the headline's scale (ln ratio for counts)
-    p: float
     p_holm: float  # over all pairs of this metric
+    separated: bool  # the interval excludes 0 and p_holm is below 0.05
     detectable: float  # the least true difference that this n would find with 80 % power
-
-    @property
-    def separated(self) -> bool:
-        """Whether the interval excludes 0 and the Holm-adjusted p-value is below 0.05."""
-        apart = self.difference.lo > 0 or self.difference.hi < 0
-        return bool(apart and self.p_holm < 0.05)
 
 
 def pairs(headline: Headline, values: Values) -> tuple[Pair, ...]:
     """Every pair of arms, in the order of `values`, over the seeds that both have."""
-    names = list(combinations(values, 2))
-    found = [_shared(values[a], values[b]) for a, b in names]
-    gaps = [over_seeds(headline.judged(x) - headline.judged(y)) for x, y in found]
-    p = np.array([p_value(gap) for gap in gaps])
-    adjusted = holm(p)
-    return tuple(
-        Pair(
-            headline,
-            a,
-            b,
-            _mean(x),
-            _mean(y),
-            gap,
-            float(p[i]),
-            float(adjusted[i]),
-            detectable(gap.stderr, gap.n),
-        )
-        for i, ((a, b), (x, y), gap) in enumerate(zip(names, found, gaps, strict=True))
+    rows = [(arm, seed, value) for arm, seeds in values.items() for seed, value in seeds.items()]
+    frame = pl.DataFrame(rows, schema={"arm": pl.String, "seed": pl.Int64, "value": pl.Float64}, orient="row")
+    judged = pl.Series("value", headline.judged(frame["value"].to_numpy()))
+    where = [pl.lit(headline.metric).alias("metric"), pl.lit(headline.stage).alias("stage")]
+    compared = compare(
+        frame.with_columns(judged, *where, pl.lit(0).alias("generation")), headline.metric, headline.stage
     )
+    found = {(row["a"], row["b"]): _pair(headline, row, values) for row in compared.iter_rows(named=True)}
+    names = combinations(values, 2)
+    return tuple(found[a, b] if (a, b) in found else turned(found[b, a], a) for a, b in names)
 
 
-def _shared(a: dict[int, float], b: dict[int, float]) -> tuple[np.ndarray, np.ndarray]:
-    both = [seed for seed in a if seed in b and math.isfinite(a[seed]) and math.isfinite(b[seed])]
-    return np.array([a[seed] for seed in both], float), np.array([b[seed] for seed in both], float)
+def _pair(headline: Headline, row: dict[str, Any], values: Values) -> Pair:
+    a, b = row["a"], row["b"]
+    both = [s for s in values[a] if math.isfinite(values[a][s]) and math.isfinite(values[b].get(s, math.nan))]
+    means = [_mean(np.array([values[arm][seed] for seed in both])) for arm in (a, b)]
+    gap = Estimate(row["difference"], math.nan, row["lo"], row["hi"], row["n"])
+    separated = row["verdict"] != "not separated"
+    return Pair(headline, a, b, means[0], means[1], gap, row["p_holm"], separated, row["detectable"])
 
 
 def _mean(values: np.ndarray) -> float:
@@ -100,5 +91,4 @@ def turned(pair: Pair, first: str) -> Pair:
         return pair
     gap = pair.difference
     mirrored = Estimate(-gap.value, gap.stderr, -gap.hi, -gap.lo, gap.n)
-    means = (pair.mean_b, pair.mean_a)
-    return Pair(pair.headline, pair.b, pair.a, *means, mirrored, pair.p, pair.p_holm, pair.detectable)
+    return replace(pair, a=pair.b, b=pair.a, mean_a=pair.mean_b, mean_b=pair.mean_a, difference=mirrored)

@@ -20,7 +20,7 @@ SHAPES = (
     "triangle-left",
 )
 PHASES = {"sampling": "#b4bcc6", "selection": "#3c4a5c", "retraining": "#7c8a9c", "mixing": "#d9dee5"}
-PHASES_DARK = {"sampling": "#566273", "selection": "#e3e9f1", "retraining": "#97a5b8", "mixing": "#39424f"}
+PHASES_DARK = {"sampling": "#566273", "selection": "#c4cfdd", "retraining": "#8594a8", "mixing": "#39424f"}
 
 INK, MUTED, RULE, PAPER = "#1d2430", "#5b6675", "#dfe4ea", "#fefefe"
 INK_DARK, MUTED_DARK, RULE_DARK, PAPER_DARK = "#e8ecf2", "#a3adba", "#313945", "#171b22"

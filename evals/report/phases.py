@@ -8,12 +8,12 @@ import numpy as np
 import polars as pl
 
 from driftloop.evals.estimate import Estimate
-from driftloop.evals.report.intervals import over_seeds
-from driftloop.evals.report.palette import INK, MUTED, PHASES
+from driftloop.evals.report.palette import INK, MUTED, PAPER, PHASES
 from driftloop.evals.report.plots import HEIGHT, WIDTH, Figure, generations, upright
 from driftloop.evals.report.records import Run
 from driftloop.evals.report.svg import render
 from driftloop.evals.report.wording import factor, listed
+from driftloop.evals.significance import over_seeds
 
 ORDER = ("sampling", "selection", "mixing", "retraining")
 LABELS = {name: name for name in (*ORDER, "total")}
@@ -83,7 +83,9 @@ def _waterfall(arm: str, phases: dict[str, Estimate], reach: float) -> Figure:
         .encode(x, y, alt.X2("to:Q"), alt.Color("phase:N", scale=tones, legend=None))
     )
     known = alt.Chart(steps.filter(pl.col("lo").is_finite()))
-    spread = known.mark_rule(color=INK, strokeWidth=1.2).encode(alt.X("lo:Q"), y, alt.X2("hi:Q"))
+    edges = (alt.X("lo:Q"), y, alt.X2("hi:Q"))
+    spread = known.mark_rule(color=PAPER, strokeWidth=4).encode(*edges)
+    spread += known.mark_rule(color=INK, strokeWidth=1.4).encode(*edges)
     text = alt.Chart(steps).mark_text(align="right", color=INK).encode(alt.X("edge:Q"), y, text="text:N")
     zero = alt.Chart(pl.DataFrame({"at": [0.0]})).mark_rule(color=MUTED).encode(x="at:Q")
     chart = (bars + zero + spread + text).properties(width=WIDTH - 46, height=26 * len(phases))

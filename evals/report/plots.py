@@ -9,10 +9,10 @@ from typing import Any
 import polars as pl
 
 from driftloop.evals.report.glossary import term
-from driftloop.evals.report.intervals import over_seeds
 from driftloop.evals.report.palette import MUTED, arm_colours, arm_shapes
 from driftloop.evals.report.records import Run
 from driftloop.evals.report.svg import render
+from driftloop.evals.significance import over_seeds
 
 WIDTH, HEIGHT = 300, 180
 ARROW = {"up": "↑ up is better", "down": "↓ down is better", "neither": "no better direction"}

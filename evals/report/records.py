@@ -35,7 +35,8 @@ class Run:
     def arms(self) -> tuple[str, ...]:
         """Arms in the order of the configuration; arms that it does not name follow in order of name."""
         found = sorted(self.metrics["arm"].unique().to_list())
-        named = [name for name in self.config.get("arms") or () if name in found]
+        known = self.config.get("arms")
+        named = [name for name in known if name in found] if isinstance(known, dict) else []
         return (*named, *[name for name in found if name not in named])
 
     @cached_property
@@ -48,6 +49,23 @@ class Run:
         """The last generation T that every lineage reached."""
         reached = self.metrics.group_by("arm", "seed").agg(pl.col("generation").max())
         return int(reached["generation"].min())  # type: ignore[arg-type]
+
+    @cached_property
+    def missing(self) -> tuple[tuple[str, int], ...]:
+        """Lineages (arm, seed) that the configuration names and the metrics lack."""
+        found = set(self.metrics.select("arm", "seed").unique().iter_rows())
+        seeds = self.config.get("seeds")
+        arms = self.config.get("arms")
+        if not isinstance(seeds, list) or not isinstance(arms, dict):
+            return ()
+        return tuple((arm, seed) for arm in arms for seed in seeds if (arm, seed) not in found)
+
+    @cached_property
+    def uneven(self) -> bool:
+        """Whether lineages end at different generations."""
+        return (
+            self.metrics.group_by("arm", "seed").agg(pl.col("generation").max())["generation"].n_unique() > 1
+        )
 
     @cached_property
     def units(self) -> dict[tuple[str, str], str]:

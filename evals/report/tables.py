@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import polars as pl
@@ -12,7 +11,7 @@ from driftloop.evals.report.paired import Pair, pairs
 from driftloop.evals.report.records import Run
 from driftloop.evals.report.settings import NAMED, brief, differing, named, of_arm
 from driftloop.evals.report.trends import by_seed, trends
-from driftloop.evals.report.wording import change, factor, level, number
+from driftloop.evals.report.wording import change, factor, level, number, probability
 
 WORDS = {
     "rose": "rose",
@@ -122,7 +121,7 @@ def pair_row(pair: Pair) -> tuple[str, ...]:
     return (
         pair.headline.title, pair.a, pair.b, number(pair.mean_a), number(pair.mean_b),
         change(pair.difference, pair.headline.scale),
-        "–" if math.isnan(pair.p_holm) else f"{pair.p_holm:.3f}",
+        probability(pair.p_holm),
         "yes" if pair.separated else "no", least, str(pair.difference.n),
     )  # fmt: skip
 

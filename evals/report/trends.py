@@ -11,8 +11,8 @@ import polars as pl
 
 from driftloop.evals.estimate import Estimate
 from driftloop.evals.report.headlines import Headline
-from driftloop.evals.report.intervals import over_seeds
 from driftloop.evals.report.records import Run
+from driftloop.evals.significance import over_seeds
 
 Direction = Literal["rose", "fell", "kept", "unclear", "moved", "unknown"]
 MARGIN = {"difference": 0.05, "ratio": math.log(1.25)}  # a change inside it counts as "kept"

@@ -148,7 +148,10 @@ def _alone(arm: ArmVerdict) -> str:
 
 def _cautions(run: Run, known: tuple[Headline, ...]) -> tuple[str, ...]:
     axes = {headline.axis for headline in known}
+    lost = ", ".join(f"{arm} seed {seed}" for arm, seed in run.missing)
     checks = {
+        f"Unfinished lineages are missing: {lost}; `driftloop resume` plays them.": bool(run.missing),
+        f"Lineages end at different generations; they are compared at generation {run.last}.": run.uneven,
         "One seed: no interval over seeds exists, and no arm can be called better than another.": len(
             run.seeds
         )

@@ -66,6 +66,13 @@ def level(estimate: Estimate) -> str:
     return f"{shown} ± {(estimate.hi - estimate.lo) / 2:,.{decimals}f}"
 
 
+def probability(p: float) -> str:
+    """A p-value: "0.034", "<0.001", "–" for NaN."""
+    if math.isnan(p):
+        return "–"
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def listed(names: list[str]) -> str:
     """ "a", "a and b", "a, b and c"."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
