@@ -34,7 +34,7 @@ WORDS = (
 
 
 def corpus_file(folder: Path) -> Path:
-    """120 short sentences about few things, one per line."""
+    """Short sentences about few things, one per line."""
     draw = np.random.default_rng(0)
     lines = {
         f"the {draw.choice(WORDS)} and a {draw.choice(WORDS)} near some {draw.choice(WORDS)}"
@@ -49,6 +49,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "categorical": {"types": 100, "exponent": 1.0, "holdout": 0.1},
     "corpus": {"path": "", "rare_share": 0.1, "stop_words": 4},
     "reasoning_gym": {
+        "questions": 600,
         "tasks": {"chain_sum": {"max_terms": 2, "max_digits": 2}, "gcd": {"max_value": 40}},
         "ood": {"terms": {"chain_sum": {"min_terms": 3, "max_terms": 3}}, "lcm": "lcm"},
     },
@@ -206,7 +207,7 @@ GARBAGE = [
 
 def test_garbage_is_invalid_and_worth_nothing(world: Any) -> None:
     prompt, parent = world.prompts(1, seed=2).select("prompt", "parent_id").row(0)
-    rubbish = [text for text in GARBAGE if world.separator or len(text.strip()) < 8 or len(text) > 256]
+    rubbish = [text for text in GARBAGE if world.kind not in PROXY or not 8 <= len(text.strip()) <= 256]
     rows = pl.DataFrame(
         {"prompt": prompt, "response": rubbish, "count": pl.Series([1] * len(rubbish), dtype=pl.UInt64)}
     )
