@@ -85,10 +85,10 @@ def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="a run dir
 def compare(folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="run directories")], as_json: AsJson = False) -> None:
     """Paired differences between arms with intervals; ranks only what the intervals separate."""
     from driftloop.evals.report.compare import compare as differences
-    from driftloop.evals.report.compare import text
+    from driftloop.evals.report.compare import told
 
     frame = differences(folders)
-    typer.echo(frame.write_json() if as_json else text(frame))
+    typer.echo(frame.write_json() if as_json else told(frame))
 
 
 @app.command()
@@ -178,9 +178,10 @@ def close(folder: Path, as_json: bool) -> None:
     if as_json:
         files = {"run": str(folder), "report": str(page), "markdown": str(twin), "metrics": str(folder / "metrics.parquet")}
         return typer.echo(json.dumps(files))
-    from driftloop.evals.report.write import verdict
+    from driftloop.evals.report.records import read
+    from driftloop.evals.report.verdict import verdict
 
-    typer.echo(f"\n{verdict(folder)}\n\nreport: {page}")
+    typer.echo(f"\n{verdict(read(folder)).line}\n\nreport: {page}")
     return None
 
 
