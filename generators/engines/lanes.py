@@ -86,89 +86,102 @@ def rotate(rows, heads, cos, sin):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, fastmath=True, error_model="numpy")
-def attend(qkv, heads, groups, share, out):  # type: ignore[no-untyped-def]
-    """Causal attention of turned qkv ((H + 2G) hd, T, B): out (H hd, T, B), and the shares (H, T, T, B)."""
-    hd, length = out.shape[0] // heads, out.shape[1]
+def attend(qkv, heads, groups, size, share, out):  # type: ignore[no-untyped-def]
+    """Causal attention of turned qkv ((H + 2G) hd, N): out (H hd, N), and the shares (H, T, N).
+
+    `size` = B. The share of the key that is `lag` positions back lies at [head, lag, query]: for one lag, all
+    queries and their keys are contiguous, so that every inner loop runs over nearly all lanes.
+    """
+    hd, lanes = out.shape[0] // heads, out.shape[1]
     small = F(1) / np.sqrt(F(hd))
     for h in range(heads):
         g = h * groups // heads
         q, k, v = h * hd, (heads + g) * hd, (heads + groups + g) * hd
-        for t in range(length):
-            for s in range(t + 1):
-                _dot(qkv, q, t, qkv, k, s, hd, small, share[h, t, s])
-            _softmax(share[h, t], t + 1)
-            for j in range(hd):
-                out[q + j, t] = F(0)
-            for s in range(t + 1):
-                _mix(share[h, t, s], qkv, v, s, out, q, t, hd)
+        for lag in range(lanes // size):
+            _dot(qkv, q, qkv, k, hd, lag * size, small, share[h, lag])
+        _softmax(share[h], size)
+        out[q : q + hd] = F(0)
+        for lag in range(lanes // size):
+            _mix(share[h, lag], qkv, v, out, q, hd, lag * size)
 
 
 @njit(cache=True, fastmath=True, error_model="numpy")
-def attend_back(dout, qkv, share, heads, groups, dqkv):  # type: ignore[no-untyped-def]
+def attend_back(dout, qkv, share, heads, groups, size, dqkv):  # type: ignore[no-untyped-def]
     """Gradient of `attend` to dqkv (as qkv, still turned); `share` is overwritten."""
-    hd, length, lanes = dout.shape[0] // heads, dout.shape[1], dout.shape[2]
+    hd, lanes = dout.shape[0] // heads, dout.shape[1]
     small = F(1) / np.sqrt(F(hd))
-    mean = np.empty(lanes, np.float32)
-    back = np.empty((length, lanes), np.float32)
+    back = np.empty((lanes // size, lanes), np.float32)
     dqkv[:] = F(0)
     for h in range(heads):
         g = h * groups // heads
         q, k, v = h * hd, (heads + g) * hd, (heads + groups + g) * hd
-        for t in range(length):
-            mean[:] = F(0)
-            for s in range(t + 1):
-                row, p = back[s], share[h, t, s]
-                _dot(dout, q, t, qkv, v, s, hd, F(1), row)
-                for b in range(lanes):
-                    mean[b] += p[b] * row[b]
-            for s in range(t + 1):
-                row, p = back[s], share[h, t, s]
-                _mix(p, dout, q, t, dqkv, v, s, hd)
-                for b in range(lanes):
-                    p[b] *= (row[b] - mean[b]) * small
-                _mix(p, qkv, k, s, dqkv, q, t, hd)
-                _mix(p, qkv, q, t, dqkv, k, s, hd)
+        mean = np.zeros(lanes, np.float32)
+        for lag in range(lanes // size):
+            p, row = share[h, lag], back[lag]
+            _dot(dout, q, qkv, v, hd, lag * size, F(1), row)
+            for n in range(lag * size, lanes):
+                mean[n] += p[n] * row[n]
+            _unmix(p, dout, q, dqkv, v, hd, lag * size)
+        for lag in range(lanes // size):
+            p, row = share[h, lag], back[lag]
+            for n in range(lag * size, lanes):
+                p[n] *= (row[n] - mean[n]) * small
+            _mix(p, qkv, k, dqkv, q, hd, lag * size)
+            _unmix(p, qkv, q, dqkv, k, hd, lag * size)
 
 
 @njit(fastmath=True, error_model="numpy")
-def _dot(one, i, t, two, k, s, hd, small, out):  # type: ignore[no-untyped-def]
-    """out[b] = small · sum over j < hd (even) of one[i + j, t, b] two[k + j, s, b]."""
-    for b in range(out.size):
-        out[b] = F(0)
+def _dot(one, i, two, k, hd, late, small, out):  # type: ignore[no-untyped-def]
+    """out[n] = small · sum over j < hd (even) of one[i + j, n] two[k + j, n - late], for n >= late."""
+    to = out[late:]
+    to[:] = F(0)
     for j in range(0, hd, 2):
-        a, c, e, g = one[i + j, t], two[k + j, s], one[i + j + 1, t], two[k + j + 1, s]
-        for b in range(out.size):
-            out[b] += small * (a[b] * c[b] + e[b] * g[b])
+        a, b = one[i + j, late:], one[i + j + 1, late:]
+        c, d = two[k + j], two[k + j + 1]
+        for n in range(to.size):
+            to[n] += small * (a[n] * c[n] + b[n] * d[n])
 
 
 @njit(fastmath=True, error_model="numpy")
-def _mix(share, rows, i, t, out, k, s, hd):  # type: ignore[no-untyped-def]
-    """out[k + j, s, b] += share[b] rows[i + j, t, b] for j < hd."""
+def _mix(share, rows, i, out, k, hd, late):  # type: ignore[no-untyped-def]
+    """out[k + j, n] += share[n] rows[i + j, n - late]: from keys to queries."""
+    p = share[late:]
     for j in range(hd):
-        row, to = rows[i + j, t], out[k + j, s]
-        for b in range(share.size):
-            to[b] += share[b] * row[b]
+        row, to = rows[i + j], out[k + j, late:]
+        for n in range(p.size):
+            to[n] += p[n] * row[n]
 
 
 @njit(fastmath=True, error_model="numpy")
-def _softmax(rows, length):  # type: ignore[no-untyped-def]
-    """Over the first `length` rows, in place."""
-    most, total = rows[0].copy(), np.zeros(rows.shape[1], np.float32)
-    for s in range(1, length):
-        row = rows[s]
-        for b in range(most.size):
-            most[b] = max(most[b], row[b])
-    for s in range(length):
-        row = rows[s]
-        for b in range(most.size):
-            row[b] = _exp(row[b] - most[b])
-            total[b] += row[b]
-    for b in range(most.size):
-        total[b] = F(1) / total[b]
-    for s in range(length):
-        row = rows[s]
-        for b in range(most.size):
-            row[b] *= total[b]
+def _unmix(share, rows, i, out, k, hd, late):  # type: ignore[no-untyped-def]
+    """out[k + j, n - late] += share[n] rows[i + j, n]: from queries to keys."""
+    p = share[late:]
+    for j in range(hd):
+        row, to = rows[i + j, late:], out[k + j]
+        for n in range(p.size):
+            to[n] += p[n] * row[n]
+
+
+@njit(fastmath=True, error_model="numpy")
+def _softmax(rows, size):  # type: ignore[no-untyped-def]
+    """Over the lags that each lane has: lag < lane // size + 1; in place."""
+    lanes = rows.shape[1]
+    most, total = rows[0].copy(), np.zeros(lanes, np.float32)
+    for lag in range(1, lanes // size):
+        row = rows[lag]
+        for n in range(lag * size, lanes):
+            most[n] = max(most[n], row[n])
+    for lag in range(lanes // size):
+        row = rows[lag]
+        for n in range(lag * size, lanes):
+            row[n] = _exp(row[n] - most[n])
+            total[n] += row[n]
+    for n in range(lanes):
+        total[n] = F(1) / total[n]
+    for lag in range(lanes // size):
+        row = rows[lag]
+        for n in range(lag * size, lanes):
+            row[n] *= total[n]
 
 
 @njit(cache=True, fastmath=True, error_model="numpy")

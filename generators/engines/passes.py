@@ -81,19 +81,17 @@ class Passes:
         qkv = self._times(w[f"{i}.qkv"], self._norm(f"{i}.norm", x), f"{i}.qkv")
         lanes.rotate(self._by_position(qkv), s.heads + s.kv_heads, *self._angles(1))
         mixed = self._keep(f"{i}.mixed", *x.shape)
-        lanes.attend(self._by_position(qkv), s.heads, s.kv_heads, self._share(i), self._by_position(mixed))
+        lanes.attend(qkv.numpy(), s.heads, s.kv_heads, self._grid[1], self._share(i), mixed.numpy())
         return torch.addmm(x, w[f"{i}.out"], mixed, out=self._keep(f"{i}.attended", *x.shape))
 
     def _attention_back(self, i: int, dx: Tensor, g: dict[str, Tensor]) -> None:
         s, w, kept = self.model.shape, self.model.weights, self._kept
         torch.mm(dx, kept[f"{i}.mixed"].T, out=g[f"{i}.out"])
-        dmixed = self._by_position(self._times(w[f"{i}.out"].T, dx, "dhead"))
-        dqkv = self._keep("dqkv", *kept[f"{i}.qkv"].shape)
-        rows = self._by_position(dqkv)
-        lanes.attend_back(
-            dmixed, self._by_position(kept[f"{i}.qkv"]), self._share(i), s.heads, s.kv_heads, rows
-        )
-        lanes.rotate(rows, s.heads + s.kv_heads, *self._angles(-1))
+        dmixed = self._times(w[f"{i}.out"].T, dx, "dhead").numpy()
+        qkv, dqkv = kept[f"{i}.qkv"], self._keep("dqkv", *kept[f"{i}.qkv"].shape)
+        sizes = s.heads, s.kv_heads, self._grid[1]
+        lanes.attend_back(dmixed, qkv.numpy(), self._share(i), *sizes, dqkv.numpy())
+        lanes.rotate(self._by_position(dqkv), s.heads + s.kv_heads, *self._angles(-1))
         torch.mm(dqkv, kept[f"{i}.norm.out"].T, out=g[f"{i}.qkv"])
         self._norm_back(f"{i}.norm", self._times(w[f"{i}.qkv"].T, dqkv, "dhead"), dx, g)
 
@@ -128,7 +126,7 @@ class Passes:
 
     def _share(self, i: int) -> np.ndarray:
         heads, (T, B) = self.model.shape.heads, self._grid
-        share: np.ndarray = self._keep(f"{i}.share", heads, T, T, B).numpy()
+        share: np.ndarray = self._keep(f"{i}.share", heads, T, T * B).numpy()
         return share
 
     def _by_position(self, x: Tensor) -> np.ndarray:
