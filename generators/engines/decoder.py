@@ -50,8 +50,7 @@ class _Work:
 class Decoder:
     """A model ready to decode up to `length` positions.
 
-    A tile's keys and values are one array (length, layers, 2, kv_heads, head width, rows): what the first t
-    positions wrote is contiguous.
+    A tile's keys and values are one array (positions, layers, 2, kv_heads, head width, rows).
     """
 
     def __init__(self, shape: Shape, weights: dict[str, Tensor], length: int) -> None:
@@ -69,16 +68,16 @@ class Decoder:
         self._works: dict[int, _Work] = {}
 
     @property
-    def lane_bytes(self) -> int:
-        """Bytes of keys and values of one row at full length."""
+    def row_bytes(self) -> int:
+        """Bytes of one row's keys and values at one position."""
         s = self.shape
-        return 8 * self.length * s.layers * s.kv_heads * (s.width // s.heads)
+        return 8 * s.layers * s.kv_heads * (s.width // s.heads)
 
-    def tile(self, rows: int) -> np.ndarray:
+    def tile(self, rows: int, positions: int) -> np.ndarray:
         """Room for the keys and values of at least `rows` rows, uninitialised."""
         s = self.shape
         lanes = -(-rows // LANES) * LANES
-        return np.empty((self.length, s.layers, 2, s.kv_heads, s.width // s.heads, lanes), np.float32)
+        return np.empty((positions, s.layers, 2, s.kv_heads, s.width // s.heads, lanes), np.float32)
 
     def step(self, tile: np.ndarray, now: int, token_B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Feed one token per row at position `now`.
@@ -108,7 +107,8 @@ class Decoder:
         """Copy the first `length` positions of `source`'s rows `lane` into `target` from row `start` on."""
         if length:
             flat = (length * source[0].size // source.shape[-1], -1)
-            kernels.gather(source[:length].reshape(flat), lane, target[:length].reshape(flat), start)
+            index = lane.astype(np.uint64)
+            kernels.gather(source[:length].reshape(flat), index, target[:length].reshape(flat), start)
 
 
 @contextmanager

@@ -13,8 +13,9 @@ import numpy as np
 
 from driftloop.generators.engines.decoder import LANES, Decoder
 
-WIDTH = 128  # prefixes in one tile; the decoder's throughput is flat from here on
+WIDTH = 128  # prefixes in one tile; the decoder's throughput is flat from 96 to 256
 BUDGET_BYTES = 512 * 2**20
+CHEAP_BYTES = 2**20  # keys and values of a tile that are copied in less time than a step takes
 
 
 class Nodes(NamedTuple):
@@ -68,15 +69,26 @@ class Turn(NamedTuple):
         return fed
 
 
+def _even(total: int, most: int) -> int:
+    """Size of the parts when `total` is split into as few even ones as possible of at most `most`."""
+    return -(-total // -(-total // most))
+
+
 @final
 class Frontier:
-    """Waiting prefixes by depth. The deepest half-full tile goes first so that few wait; narrow ones merge."""
+    """Waiting prefixes by depth.
+
+    Early depths go first, in full tiles, while keys and values are cheap to copy: most branching is there.
+    Then the deepest half-full tile goes first: few wait, and a tile stays in the processor's cache. Narrow
+    ones merge.
+    """
 
     def __init__(self, decoder: Decoder, *, width: int = WIDTH, budget_bytes: int = BUDGET_BYTES) -> None:
         self._decoder = decoder
         self._budget = budget_bytes
-        fitting = budget_bytes // max(1, 4 * decoder.lane_bytes) // LANES * LANES
+        fitting = budget_bytes // (4 * decoder.row_bytes * decoder.length) // LANES * LANES
         self.width = max(LANES, min(width, fitting))
+        self._early = CHEAP_BYTES // (self.width * decoder.row_bytes)
         self._waiting: dict[int, list[_Block]] = {}
 
     def push(self, depth: int, tile: np.ndarray | None, lane: np.ndarray, nodes: Nodes) -> None:
@@ -92,9 +104,10 @@ class Frontier:
         depth = self._next_depth()
         blocks = self._choose(depth)
         nodes = joined([block.nodes for block in blocks])
-        if self._fits(blocks):
+        if depth > self._early and self._fits(blocks):
             return Turn(blocks[0].tile, blocks[0].lane, nodes, depth)  # type: ignore[arg-type]
-        tile = self._decoder.tile(nodes.size)
+        early = depth < self._early
+        tile = self._decoder.tile(nodes.size, depth + 1 if early else self._decoder.length)
         start = 0
         for block in blocks:
             self._settle(block, depth, tile, start)
@@ -103,27 +116,30 @@ class Frontier:
 
     def _next_depth(self) -> int:
         sizes = {depth: sum(b.nodes.size for b in blocks) for depth, blocks in self._waiting.items()}
+        full = 2 * sum(self._tiles().values()) > self._budget
+        early = [depth for depth in sizes if depth <= self._early]
+        if early and not full:
+            return min(early)
         ready = [depth for depth, size in sizes.items() if 2 * size >= self.width]
-        if ready or 2 * sum(self._tiles().values()) > self._budget:
-            return max(ready or sizes)
-        return min(sizes)
+        return max(ready or sizes) if ready or full else min(sizes)
 
     def _choose(self, depth: int) -> list[_Block]:
-        """A tile's width of nodes at most: one large block (its tile may go on) or several small ones."""
+        """A tile's width of nodes or so: one large block (its tile may go on) or several small ones."""
         chosen: list[_Block] = []
-        blocks, room = self._waiting[depth], self.width
+        blocks, alone = self._waiting[depth], depth > self._early
+        room = self.width * 5 // 4 if alone else _even(sum(b.nodes.size for b in blocks), self.width)
         while blocks and room:
             size = blocks[-1].nodes.size
-            if chosen and 2 * size >= self.width:
+            if chosen and alone and 2 * size >= self.width:
                 break
             block = blocks.pop()
             if size > room:
-                even = -(-size // -(-size // self.width)) if not chosen else room
-                blocks.append(_Block(block.tile, block.lane[even:], block.nodes.take(slice(even, None))))
-                block = _Block(block.tile, block.lane[:even], block.nodes.take(slice(even)))
+                part = room if chosen else _even(size, room)
+                blocks.append(_Block(block.tile, block.lane[part:], block.nodes.take(slice(part, None))))
+                block = _Block(block.tile, block.lane[:part], block.nodes.take(slice(part)))
             chosen.append(block)
             room -= block.nodes.size
-            if len(chosen) == 1 and 2 * block.nodes.size >= self.width:
+            if alone and 2 * chosen[0].nodes.size >= self.width:
                 break
         if not blocks:
             del self._waiting[depth]
@@ -145,7 +161,7 @@ class Frontier:
             self._decoder.gather(source, lane, tile, start, depth)
 
     def _read_again(self, path: np.ndarray) -> np.ndarray:
-        tile = self._decoder.tile(len(path))
+        tile = self._decoder.tile(*path.shape)
         fed = np.zeros((path.shape[1], tile.shape[-1]), np.int64)
         fed[:, : len(path)] = path.T
         for t, tokens in enumerate(fed):

@@ -1,4 +1,4 @@
-"""Compiled loops between the matrix products; rows of a tile lie in the SIMD lanes: inner loops run over lanes.
+"""Compiled loops between the matrix products; rows of a tile lie in the SIMD lanes, where inner loops run.
 
 All arrays are C-contiguous with the lane axis B last. Compiled once per machine: the cache lies beside this
 file or, where that cannot be written, in the user's cache folder. The error model is numpy's because Python's
@@ -215,7 +215,8 @@ def invert(cumulative, lane, uniform, token):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def gather(source, lane, target, start):  # type: ignore[no-untyped-def]
-    """target[r, start + i] = source[r, lane[i]] for every row r: keys and values of the parents."""
+    """target[r, start + i] = source[r, lane[i]] for every r; lane is uint64: signed ones may be negative."""
     for r in range(source.shape[0]):
+        parents, children = source[r], target[r, start : start + lane.size]
         for i in range(lane.size):
-            target[r, start + i] = source[r, lane[i]]
+            children[i] = parents[lane[i]]
