@@ -79,7 +79,9 @@ def mean(values: np.ndarray, weights: np.ndarray, clusters: np.ndarray | None = 
     if clusters is None:
         if total <= 1:
             return Estimate(centre, math.nan, math.nan, math.nan, int(total))
-        return Estimate.normal(centre, math.sqrt(float((weights * residual**2).sum()) / (total - 1) / total), int(total))
+        return Estimate.normal(
+            centre, math.sqrt(float((weights * residual**2).sum()) / (total - 1) / total), int(total)
+        )
     _, member = np.unique(clusters, return_inverse=True)
     sums = np.bincount(member, weights=weights * residual)
     groups = len(sums)

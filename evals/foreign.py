@@ -12,7 +12,11 @@ from driftloop.generators.samples import SCORED, conform, copies, stamp
 
 
 def read_foreign(
-    file: Path, text: str = "text", prompt: str | None = None, quality: str | None = None, mode: str | None = None
+    file: Path,
+    text: str = "text",
+    prompt: str | None = None,
+    quality: str | None = None,
+    mode: str | None = None,
 ) -> pl.DataFrame:
     """Read JSONL, parquet, or a folder saved by `datasets`, as scored samples.
 
@@ -31,10 +35,14 @@ def read_foreign(
         raise ValueError(f"{file} holds no rows; nothing can be measured")
     empty = raw[text].null_count()
     if empty:
-        raise ValueError(f"--text {text}: {empty} of {raw.height} rows are empty (null); filter them out first")
+        raise ValueError(
+            f"--text {text}: {empty} of {raw.height} rows are empty (null); filter them out first"
+        )
     drawn = pl.DataFrame(
         {
-            "prompt": raw[prompt].cast(pl.String) if prompt else pl.repeat("", raw.height, dtype=pl.String, eager=True),
+            "prompt": raw[prompt].cast(pl.String)
+            if prompt
+            else pl.repeat("", raw.height, dtype=pl.String, eager=True),
             "response": raw[text].cast(pl.String),
             "count": pl.repeat(1, raw.height, dtype=pl.UInt64, eager=True),
         }
@@ -58,7 +66,9 @@ def values(raw: pl.DataFrame, quality: str | None, file: Path) -> pl.Series:
     column = raw[quality].cast(pl.Float64, strict=False)
     wrong = int((column.is_null() | column.is_nan() | (column < 0) | (column > 1)).sum())
     if wrong:
-        raise ValueError(f"--quality {quality}: {wrong} of {raw.height} values in {file} are not numbers between 0 and 1")
+        raise ValueError(
+            f"--quality {quality}: {wrong} of {raw.height} values in {file} are not numbers between 0 and 1"
+        )
     return column
 
 
@@ -76,12 +86,16 @@ def load(file: Path) -> pl.DataFrame:
             return pl.read_parquet(file)
         return pl.read_ndjson(file, infer_schema_length=None)
     except (OSError, pl.exceptions.PolarsError, FileNotFoundError, ValueError) as error:
-        raise ValueError(f"{file} cannot be read as {'a datasets folder' if file.is_dir() else file.suffix or 'JSONL'}: {error}") from error
+        raise ValueError(
+            f"{file} cannot be read as {'a datasets folder' if file.is_dir() else file.suffix or 'JSONL'}: {error}"
+        ) from error
 
 
 def measure_file(samples: pl.DataFrame, n: int | None = None) -> pl.DataFrame:
     """Every sample-level measure of the data at sample size n (default: all of it)."""
     rows = describe(samples, "file", Context(n or copies(samples), seed=0))
     known = not samples["quality"].is_nan().any()
-    gated = rows["metric"].str.starts_with("quality/") | rows["metric"].str.contains("passing|effective|valid_")
+    gated = rows["metric"].str.starts_with("quality/") | rows["metric"].str.contains(
+        "passing|effective|valid_"
+    )
     return rows if known else rows.filter(~gated)

@@ -27,7 +27,10 @@ class World(Protocol):
     A world is a frozen `Spec` with a `kind`. Every method is pure: what draws takes `seed`.
     """
 
-    kind: str
+    @property
+    def kind(self) -> str:
+        """Its name in a configuration."""
+        ...
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -110,7 +113,10 @@ class Generator(Protocol):
 class ModelSpec(Protocol):
     """How a generator is born and read back: a frozen `Spec` with a `kind`."""
 
-    kind: str
+    @property
+    def kind(self) -> str:
+        """Its name in a configuration."""
+        ...
 
     def fresh(self, world: World, *, seed: int) -> Generator:
         """An untrained generator that fits the world's texts."""

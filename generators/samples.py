@@ -90,7 +90,9 @@ def conform(frame: pl.DataFrame, columns: dict[str, pl.DataType], phase: str) ->
     schema = frame.schema
     for name, kind in columns.items():
         if name not in schema:
-            raise ValueError(f"{phase}: column {name!r} is missing; expected {list(columns)}, got {schema.names()}")
+            raise ValueError(
+                f"{phase}: column {name!r} is missing; expected {list(columns)}, got {schema.names()}"
+            )
         if schema[name] != kind:
             raise ValueError(f"{phase}: column {name!r} must be {kind}, got {schema[name]}; cast it")
     more = [name for name in schema.names() if name not in columns]
@@ -129,5 +131,7 @@ def expand(samples: pl.DataFrame) -> np.ndarray:
     """
     total = copies(samples)
     if total > 10**8:
-        raise ValueError(f"{total} copies cannot be treated one by one; use a policy that works on counts (uniform, verify)")
+        raise ValueError(
+            f"{total} copies cannot be treated one by one; use a policy that works on counts (uniform, verify)"
+        )
     return np.repeat(np.arange(samples.height), samples["count"].to_numpy().astype(np.int64))

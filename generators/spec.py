@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import operator
 import pkgutil
 from functools import cache, reduce
 from importlib.metadata import entry_points
@@ -50,5 +51,5 @@ def _parts(module: Any) -> list[type[Spec]]:
 def union(package: str, group: str) -> Any:
     """The pydantic type `one of these kinds`, told apart by the key `kind`."""
     classes = list(kinds(package, group).values())
-    either = reduce(lambda a, b: a | b, classes)
+    either: Any = reduce(operator.or_, classes)
     return either if len(classes) == 1 else Annotated[either, Field(discriminator="kind")]

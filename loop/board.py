@@ -26,7 +26,11 @@ class Board:
         self._thread = threading.Thread(target=self._follow, daemon=True)
         self._bars: dict[tuple[str, int], TaskID] = {}
         self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn(), console=self._console
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            console=self._console,
         )
 
     def __enter__(self) -> Board:
@@ -34,11 +38,18 @@ class Board:
             return self
         if self._console.is_terminal:
             self._progress.start()
-            self._bars = {who: self._progress.add_task(f"{who[0]} · seed {who[1]}", total=None, note="waiting", start=False) for who in self._files}
+            self._bars = {
+                who: self._progress.add_task(
+                    f"{who[0]} · seed {who[1]}", total=None, note="waiting", start=False
+                )
+                for who in self._files
+            }
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._quiet:
             return
         self._stop.set()
@@ -76,4 +87,8 @@ class Board:
             else:
                 self._progress.update(bar, note="done")
         elif kind == "generation":
-            print(f"{who[0]}, seed {who[1]}: generation {event['generation']} of {event['of']}", file=sys.stderr, flush=True)
+            print(
+                f"{who[0]}, seed {who[1]}: generation {event['generation']} of {event['of']}",
+                file=sys.stderr,
+                flush=True,
+            )

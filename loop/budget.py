@@ -24,12 +24,16 @@ def budget(config: Config) -> dict[str, Any]:
     """Estimated seconds, bytes on disk, tokens drawn and tokens trained on, for the whole run."""
     trials = {name: trial(arm) for name, arm in config.arms.items()}
     seeds = len(config.seeds)
-    bases = {(a.world.identity(), a.model.identity(), a.base.identity()): trials[name] for name, a in config.arms.items()}
+    bases = {
+        (a.world.identity(), a.model.identity(), a.base.identity()): trials[name]
+        for name, a in config.arms.items()
+    }
     base_s = sum(t["base_s"] for t in bases.values()) * seeds
     rounds_s = sum(t["round_s"] * config.arms[name].loop.generations for name, t in trials.items()) * seeds
     models = {"last": 2, "probes": 3}.get(config.ledger.keep_models)
     disk = sum(
-        t["model_bytes"] * (models or arm.loop.generations + 1) + arm.loop.pool * BYTES_PER_ROW * arm.loop.generations
+        t["model_bytes"] * (models or arm.loop.generations + 1)
+        + arm.loop.pool * BYTES_PER_ROW * arm.loop.generations
         for t, arm in zip(trials.values(), config.arms.values(), strict=True)
     )
     return {
@@ -37,7 +41,13 @@ def budget(config: Config) -> dict[str, Any]:
         "cpu_s": round(base_s + rounds_s, 1),
         "wall_s": round((base_s + rounds_s) / workers(config), 1),
         "disk_bytes": int(disk * seeds),
-        "tokens_generated": int(sum(t["tokens"] * a.loop.pool * a.loop.generations for t, a in zip(trials.values(), config.arms.values(), strict=True)) * seeds),
+        "tokens_generated": int(
+            sum(
+                t["tokens"] * a.loop.pool * a.loop.generations
+                for t, a in zip(trials.values(), config.arms.values(), strict=True)
+            )
+            * seeds
+        ),
         "workers": workers(config),
     }
 

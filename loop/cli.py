@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"):
-    os.environ.setdefault(_name, "1")  # one thread per lineage; must stand before polars and torch are imported
+    os.environ.setdefault(
+        _name, "1"
+    )  # one thread per lineage; must stand before polars and torch are imported
 
 import json
 import sys
@@ -14,22 +16,37 @@ from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=(
-    "Simulate synthetic-data self-improvement loops of a language model, and see what they lose."
-))
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help=("Simulate synthetic-data self-improvement loops of a language model, and see what they lose."),
+)
 
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="dotted overrides, e.g. loop.generations=10")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="dotted overrides, e.g. loop.generations=10"),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
-Address = Annotated[str | None, typer.Option(help="join the Ray cluster at this address instead of starting one")]
+Address = Annotated[
+    str | None, typer.Option(help="join the Ray cluster at this address instead of starting one")
+]
 Out = Annotated[Path | None, typer.Option(help="the new run directory")]
 
 
 @app.command()
 def run(
-    config: Annotated[list[str], typer.Argument(metavar="CONFIG... [KEY=VALUE]...", help="YAML files, composed left to right, then overrides")],
+    config: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="CONFIG... [KEY=VALUE]...", help="YAML files, composed left to right, then overrides"
+        ),
+    ],
     out: Out = None,
     address: Address = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the resolved configuration and what it would cost")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="print the resolved configuration and what it would cost")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Play every arm with every seed, and write the degradation report."""
@@ -39,14 +56,18 @@ def run(
     resolved = load([Path(c) for c in config if "=" not in c], [c for c in config if "=" in c])
     if dry_run:
         return show_plan(resolved, as_json)
-    folder = start(resolved, out or free_folder(resolved.name), address=address, command=sys.argv, quiet=as_json)
+    folder = start(
+        resolved, out or free_folder(resolved.name), address=address, command=sys.argv, quiet=as_json
+    )
     return close(folder, as_json)
 
 
 @app.command()
 def resume(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="a run directory")],
-    repair: Annotated[bool, typer.Option("--repair", help="first move damaged stages aside; they are computed again")] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="first move damaged stages aside; they are computed again")
+    ] = False,
     address: Address = None,
     as_json: AsJson = False,
 ) -> None:
@@ -59,7 +80,10 @@ def resume(
 @app.command()
 def fork(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="a run directory")],
-    at: Annotated[str, typer.Option(metavar="ARM/SEED/GEN", help="the lineage, and the generation from which it plays on")],
+    at: Annotated[
+        str,
+        typer.Option(metavar="ARM/SEED/GEN", help="the lineage, and the generation from which it plays on"),
+    ],
     overrides: Overrides = None,
     out: Out = None,
     address: Address = None,
@@ -76,13 +100,18 @@ def fork(
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="a run directory")], as_json: AsJson = False) -> None:
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="a run directory")], as_json: AsJson = False
+) -> None:
     """Write report.html and report.md of a run again, from its records alone."""
     close(folder, as_json)
 
 
 @app.command()
-def compare(folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="run directories")], as_json: AsJson = False) -> None:
+def compare(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="run directories")],
+    as_json: AsJson = False,
+) -> None:
     """Paired differences between arms with intervals; ranks only what the intervals separate."""
     from driftloop.evals.report.compare import compare as differences
     from driftloop.evals.report.compare import told
@@ -93,11 +122,15 @@ def compare(folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help
 
 @app.command()
 def measure(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSONL, parquet, or a folder saved by datasets")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="JSONL, parquet, or a folder saved by datasets")
+    ],
     text_column: Annotated[str, typer.Option("--text", help="column with the samples")] = "text",
     prompt_column: Annotated[str | None, typer.Option("--prompt", help="column with prompts")] = None,
     quality_column: Annotated[str | None, typer.Option("--quality", help="column with quality, 0..1")] = None,
-    mode_column: Annotated[str | None, typer.Option("--mode", help="column with the meaning of a sample; default: its text")] = None,
+    mode_column: Annotated[
+        str | None, typer.Option("--mode", help="column with the meaning of a sample; default: its text")
+    ] = None,
     n: Annotated[int | None, typer.Option(help="common sample size; default: all")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -138,7 +171,9 @@ def doctor(as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps(checks, indent=1))
     else:
-        typer.echo("\n".join(f"{'ok  ' if c['ok'] else 'FAIL'}  {c['name']:<14} {c['detail']}" for c in checks))
+        typer.echo(
+            "\n".join(f"{'ok  ' if c['ok'] else 'FAIL'}  {c['name']:<14} {c['detail']}" for c in checks)
+        )
     if not all(check["ok"] for check in checks):
         raise typer.Exit(1)
 
@@ -176,7 +211,12 @@ def close(folder: Path, as_json: bool) -> None:
 
     page, twin = write(folder)
     if as_json:
-        files = {"run": str(folder), "report": str(page), "markdown": str(twin), "metrics": str(folder / "metrics.parquet")}
+        files = {
+            "run": str(folder),
+            "report": str(page),
+            "markdown": str(twin),
+            "metrics": str(folder / "metrics.parquet"),
+        }
         return typer.echo(json.dumps(files))
     from driftloop.evals.report.records import read
     from driftloop.evals.report.verdict import verdict
@@ -188,15 +228,21 @@ def close(folder: Path, as_json: bool) -> None:
 def free_folder(name: str) -> Path:
     """runs/<name>, or the first runs/<name>-2, -3, ... that does not exist."""
     first = Path("runs") / name
-    return next(p for k in range(1, 10**6) if not (p := first if k == 1 else first.with_name(f"{name}-{k}")).exists())
+    return next(
+        p for k in range(1, 10**6) if not (p := first if k == 1 else first.with_name(f"{name}-{k}")).exists()
+    )
 
 
 def tabular(rows: Any) -> str:
     """A metrics table for the terminal."""
-    lines = [f"{'metric':<34}{'value':>12}{'95 % interval':>28}   unit"]
-    for r in rows.iter_rows(named=True):
-        lines.append(f"{r['metric']:<34}{r['value']:>12.4g}{'[' + format(r['lo'], '.4g') + ', ' + format(r['hi'], '.4g') + ']':>28}   {r['unit']}")
-    return "\n".join(lines)
+    head = f"{'metric':<34}{'value':>12}{'95 % interval':>28}   unit"
+    return "\n".join([head, *map(tabular_line, rows.iter_rows(named=True))])
+
+
+def tabular_line(row: dict[str, Any]) -> str:
+    """One measure with its interval."""
+    interval = f"[{row['lo']:.4g}, {row['hi']:.4g}]"
+    return f"{row['metric']:<34}{row['value']:>12.4g}{interval:>28}   {row['unit']}"
 
 
 def main() -> None:

@@ -10,13 +10,20 @@ from typing import Any
 
 from driftloop.loop.settings import Executor
 
-THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+THREADS = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "POLARS_MAX_THREADS": "1",
+    "NUMBA_NUM_THREADS": "1",
+}
 TRIES = 4  # of one lineage, when its actor or node dies; each try goes on from the ledger
 
 Job = tuple[Any, ...]
 
 
-def execute(jobs: list[Job], work: Callable[..., None], executor: Executor, address: str | None) -> dict[int, str]:
+def execute(
+    jobs: list[Job], work: Callable[..., None], executor: Executor, address: str | None
+) -> dict[int, str]:
     """Run `work(*job)` for every job on Ray actors; returns the message of each job that failed, by its index.
 
     A cluster that was there before is joined and left running; our own is stopped at the end.
@@ -44,7 +51,12 @@ def connect(address: str | None, executor: Executor) -> None:
     if address is not None:
         ray.init(address=address, **quiet)
         return
-    ray.init(include_dashboard=False, num_cpus=local_cpus(executor), _system_config={"metrics_report_interval_ms": 0}, **quiet)
+    ray.init(
+        include_dashboard=False,
+        num_cpus=local_cpus(executor),
+        _system_config={"metrics_report_interval_ms": 0},
+        **quiet,
+    )
 
 
 def local_cpus(executor: Executor) -> int | None:
@@ -100,7 +112,11 @@ def hire(executor: Executor) -> Any:
     """A new actor, one thread per library, so that lineages do not fight over cores."""
     import ray
 
-    options = {"num_cpus": executor.num_cpus, "num_gpus": executor.num_gpus, "runtime_env": {"env_vars": THREADS}}
+    options = {
+        "num_cpus": executor.num_cpus,
+        "num_gpus": executor.num_gpus,
+        "runtime_env": {"env_vars": THREADS},
+    }
     return ray.remote(Worker).options(**options).remote()
 
 

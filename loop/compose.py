@@ -46,7 +46,9 @@ def build(tree: dict[str, Any]) -> Config:
     rest = {key: value for key, value in tree.items() if key not in (*ARM_KEYS, "arms", "grid")}
     named = tree.get("arms") or {"default": {}}
     if not isinstance(named, dict) or not all(isinstance(v, dict | None) for v in named.values()):
-        raise ConfigError("arms: expected a mapping from arm names to overrides, e.g. arms: {random: {select: {kind: uniform}}}")
+        raise ConfigError(
+            "arms: expected a mapping from arm names to overrides, e.g. arms: {random: {select: {kind: uniform}}}"
+        )
     arms = {}
     for (name, changes), cell in itertools.product(named.items(), cells(tree.get("grid") or {})):
         label = ",".join([name, *cell]) if name != "default" or not cell else ",".join(cell)
@@ -68,7 +70,9 @@ def read(file: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError, IsADirectoryError) as error:
         raise ConfigError(f"{file} is not readable YAML: {error}") from None
     if not isinstance(tree, dict):
-        raise ConfigError(f"{file}: expected a mapping of settings at the top level, got {type(tree).__name__}")
+        raise ConfigError(
+            f"{file}: expected a mapping of settings at the top level, got {type(tree).__name__}"
+        )
     return expand_dots(tree)
 
 
@@ -89,8 +93,13 @@ def dotted(overrides: Iterable[str]) -> dict[str, Any]:
 def cells(grid: Any) -> list[list[str]]:
     """Every combination of a grid's values, as dotted overrides."""
     if not isinstance(grid, dict) or not all(isinstance(v, list) and v for v in grid.values()):
-        raise ConfigError("grid: expected dotted keys with lists of values, e.g. grid: {sampling.temperature: [0.7, 1.0]}")
-    axes = [[f"{key}={yaml.safe_dump(v, default_flow_style=True).split(chr(10))[0]}" for v in values] for key, values in grid.items()]
+        raise ConfigError(
+            "grid: expected dotted keys with lists of values, e.g. grid: {sampling.temperature: [0.7, 1.0]}"
+        )
+    axes = [
+        [f"{key}={yaml.safe_dump(v, default_flow_style=True).split(chr(10))[0]}" for v in values]
+        for key, values in grid.items()
+    ]
     return [list(cell) for cell in itertools.product(*axes)]
 
 
@@ -164,7 +173,9 @@ def _member(node: Any, part: str) -> Any:
 def flat(overrides: Sequence[str]) -> dict[str, Any]:
     """`["loop.keep=5"]` as `{"loop.keep": 5}`: checked like `dotted`, but not nested."""
     dotted(overrides)
-    return {key: yaml.safe_load(value) for key, _, value in (override.partition("=") for override in overrides)}
+    return {
+        key: yaml.safe_load(value) for key, _, value in (override.partition("=") for override in overrides)
+    }
 
 
 def parts() -> dict[str, dict[str, str]]:

@@ -17,7 +17,10 @@ OPTIONAL = ("reasoning-gym", "transformers", "vllm")
 def examine_machine() -> list[dict[str, Any]]:
     """One entry per check: name, ok, detail."""
     checks = [check("python", sys.version_info >= (3, 11), platform.python_version())]
-    checks += [check(name, bool(v := installed(name)) or name in OPTIONAL, v or "not installed (optional)") for name in PACKAGES]
+    checks += [
+        check(name, bool(v := installed(name)) or name in OPTIONAL, v or "not installed (optional)")
+        for name in PACKAGES
+    ]
     free = shutil.disk_usage(Path.cwd()).free
     checks.append(check("cores", True, f"{os.cpu_count()}, one lineage each"))
     checks.append(check("disk", free > 500e6, f"{free / 1e9:.1f} GB free here"))
@@ -35,7 +38,11 @@ def gpu() -> str:
     """The first GPU's name, or that there is none."""
     import torch
 
-    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none (not needed for tiny transformers)"
+    return (
+        torch.cuda.get_device_name(0)
+        if torch.cuda.is_available()
+        else "none (not needed for tiny transformers)"
+    )
 
 
 def small_round() -> dict[str, Any]:

@@ -58,7 +58,9 @@ class Promise:
 class Ledger:
     """A folder of stages, and the `step` that runs a round's phases through it."""
 
-    def __init__(self, folder: Path, model: ModelSpec, report: Callable[[dict[str, Any]], None] = lambda event: None) -> None:
+    def __init__(
+        self, folder: Path, model: ModelSpec, report: Callable[[dict[str, Any]], None] = lambda event: None
+    ) -> None:
         self.folder = folder
         self._model = model
         self._report = report
@@ -87,7 +89,9 @@ class Ledger:
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / key
 
-    def _obtain(self, key: str, phase: Callable[..., Any], args: tuple[Any, ...], settings: dict[str, Any]) -> Any:
+    def _obtain(
+        self, key: str, phase: Callable[..., Any], args: tuple[Any, ...], settings: dict[str, Any]
+    ) -> Any:
         path = self._path(key)
         if path.exists():
             return read_stage(path, self._model)
@@ -99,7 +103,9 @@ class Ledger:
             value = phase(*inputs, **settings)
             self._commit(path, value, phase.__name__)
             wall_s, cpu_s = time.perf_counter() - begun, time.process_time() - cpu
-        self._report({"event": "stage", "phase": phase.__name__, "key": key, "wall_s": wall_s, "cpu_s": cpu_s})
+        self._report(
+            {"event": "stage", "phase": phase.__name__, "key": key, "wall_s": wall_s, "cpu_s": cpu_s}
+        )
         return value
 
     def _commit(self, path: Path, value: Any, phase: str) -> None:
@@ -110,7 +116,9 @@ class Ledger:
             write_value(value, draft)
             files = sorted(p for p in draft.rglob("*") if p.is_file())
             sums = {str(p.relative_to(draft)): checksum(p) for p in files}
-            (draft / "stage.json").write_text(json.dumps({"phase": phase, "sha256": sums}, sort_keys=True, indent=1))
+            (draft / "stage.json").write_text(
+                json.dumps({"phase": phase, "sha256": sums}, sort_keys=True, indent=1)
+            )
             for file in [*files, draft / "stage.json", draft]:
                 flush(file)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -138,7 +146,9 @@ def token(value: Any) -> Any:
         return ["tuple", *(token(v) for v in value)]
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    raise TypeError(f"a {type(value).__name__} has no stable identity; pass a setting, a seed or another stage's result")
+    raise TypeError(
+        f"a {type(value).__name__} has no stable identity; pass a setting, a seed or another stage's result"
+    )
 
 
 def resolve(value: Any) -> Any:
@@ -244,4 +254,6 @@ def write_atomic(path: Path, data: bytes) -> None:
         os.replace(draft, path)
     except OSError as error:
         draft.unlink(missing_ok=True)
-        raise LedgerError(f"cannot write {path}: {error.strerror or error}; make room, then `driftloop resume` the run") from error
+        raise LedgerError(
+            f"cannot write {path}: {error.strerror or error}; make room, then `driftloop resume` the run"
+        ) from error

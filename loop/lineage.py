@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 from pathlib import Path
 
 import polars as pl
 
 from driftloop.evals.attribution import attribution
-
 from driftloop.evals.population import effective_population
 from driftloop.generators.seeds import stream
 from driftloop.loop.events import Events
@@ -20,7 +18,6 @@ from driftloop.loop.measuring import audit, examine, real_rows, reference
 from driftloop.loop.phases import real_data
 from driftloop.loop.round import Round, begin, play
 from driftloop.loop.settings import Arm
-
 
 
 def follow(run: Path, name: str, arm: Arm, seed: int, keep_models: str, attempt: int) -> None:
@@ -47,7 +44,9 @@ def follow(run: Path, name: str, arm: Arm, seed: int, keep_models: str, attempt:
         done = play(now, base, past, seed=seed, step=ledger.step)
         past = (*past, done)
         rows.append(at(t, events, ledger, round_rows(now, done, t, seed=seed, ledger=ledger)))
-        rows.append(at(t + 1, events, ledger, examination(now, base, done.model, t + 1, seed=seed, ledger=ledger)))
+        rows.append(
+            at(t + 1, events, ledger, examination(now, base, done.model, t + 1, seed=seed, ledger=ledger))
+        )
         link(home, t, ledger, {"pool": done.pool, "chosen": done.chosen})
         link(home, t + 1, ledger, {"model": done.model})
         retire(past, arm, home, ledger, keep_models)
@@ -84,7 +83,7 @@ def first_real(arm: Arm, *, seed: int, ledger: Ledger) -> Promise:
 def at(generation: int, events: Events, ledger: Ledger, *promises: Promise) -> pl.DataFrame:
     """Rows of the metrics table with their generation; those that were not known before are announced."""
     known = all(ledger.has(promise) for promise in promises)
-    rows = pl.concat([promise.get() for promise in promises])
+    rows: pl.DataFrame = pl.concat([promise.get() for promise in promises])
     rows = rows.select(pl.lit(generation, pl.Int64).alias("generation"), pl.all())
     if not known:
         events.announce(rows)
@@ -114,7 +113,11 @@ def link(home: Path, t: int, ledger: Ledger, what: dict[str, Promise]) -> None:
         if name == "model" and not ledger.has(promise):
             continue  # retired by an earlier attempt
         stage = ledger.path(promise)
-        target, shown = (stage / "model", folder / "model") if name == "model" else (stage / "table.parquet", folder / f"{name}.parquet")
+        target, shown = (
+            (stage / "model", folder / "model")
+            if name == "model"
+            else (stage / "table.parquet", folder / f"{name}.parquet")
+        )
         if not shown.is_symlink():
             os.symlink(os.path.relpath(target, folder), shown)
 

@@ -25,7 +25,15 @@ def reference(base: Trained, world: World) -> pl.DataFrame:
 
 
 def examine(
-    model: Trained, reference: pl.DataFrame, world: World, mode: str, evaluation: Evaluation, n: int, probe: int, *, seed: int
+    model: Trained,
+    reference: pl.DataFrame,
+    world: World,
+    mode: str,
+    evaluation: Evaluation,
+    n: int,
+    probe: int,
+    *,
+    seed: int,
 ) -> pl.DataFrame:
     """Rows of one model: its probe pool, its generalization, its exact distribution, what its training cost."""
     context = Context(n, stream(seed, "context"), evaluation.embedding_size)
@@ -37,14 +45,21 @@ def examine(
         describe(drawn, "model", context),
         generalization(model.generator, world, tests, context, scores),
         exact(model.generator, world, context, base, scores),
-        table([row("loop", f"cost/{name}", "cost", unit(name), Estimate.exact(value)) for name, value in model.log.items()]),
+        table(
+            [
+                row("loop", f"cost/{name}", "cost", unit(name), Estimate.exact(value))
+                for name, value in model.log.items()
+            ]
+        ),
     ]
     return pl.concat(parts)
 
 
 def unit(name: str) -> str:
     """The unit of an entry of a training log, by its name."""
-    return {"final_loss": "nats", "optimizer_steps": "steps"}.get(name, "tokens" if "tokens" in name else "count")
+    return {"final_loss": "nats", "optimizer_steps": "steps"}.get(
+        name, "tokens" if "tokens" in name else "count"
+    )
 
 
 def audit(
@@ -91,7 +106,8 @@ def flow(pool: pl.DataFrame, verdict: pl.DataFrame) -> list[tuple[object, ...]]:
         row("loop", "cost/tokens_generated", "cost", "tokens", Estimate.exact(tokens, total)),
     ]
     return lines + [
-        row("loop", f"loop/dropped/{reason}", "loop", "share", share(lost, total)) for reason, lost in dropped.iter_rows()
+        row("loop", f"loop/dropped/{reason}", "loop", "share", share(lost, total))
+        for reason, lost in dropped.iter_rows()
     ]
 
 

@@ -34,7 +34,9 @@ def generate(
     if mode == "respond":
         prompts = world.prompts(n, "id", seed=seed)
     else:
-        prompts = pl.DataFrame({"prompt": [""], "count": [n]}, schema={"prompt": pl.String, "count": pl.UInt64})
+        prompts = pl.DataFrame(
+            {"prompt": [""], "count": [n]}, schema={"prompt": pl.String, "count": pl.UInt64}
+        )
         prompts = prompts.with_columns(pl.lit(None, pl.UInt64).alias("parent_id"))
     drawn = model.generator.sample(prompts, sampling, seed=seed)
     if mode == "propose" and world.separator:
@@ -49,13 +51,21 @@ def cut(drawn: pl.DataFrame, separator: str) -> pl.DataFrame:
     rest = pl.col("response").str.len_chars() - parts.struct.field("field_0").str.len_chars() - len(separator)
     complete = pl.col("response").str.contains(separator, literal=True)
     return drawn.with_columns(
-        prompt=pl.when(complete).then(parts.struct.field("field_0") + separator).otherwise(pl.col("response")),
+        prompt=pl.when(complete)
+        .then(parts.struct.field("field_0") + separator)
+        .otherwise(pl.col("response")),
         response=pl.when(complete).then(pl.col("response").str.tail(rest)).otherwise(pl.lit("")),
     )
 
 
 def judge(
-    policy: Policy, pool: pl.DataFrame, keep: int, history: tuple[pl.DataFrame, ...], firewall: bool, *, seed: int
+    policy: Policy,
+    pool: pl.DataFrame,
+    keep: int,
+    history: tuple[pl.DataFrame, ...],
+    firewall: bool,
+    *,
+    seed: int,
 ) -> pl.DataFrame:
     """The policy's verdict on every row (sample_id, kept, reason, weight), OOD samples set aside first by the firewall."""
     outside = pool["split"].str.starts_with("ood").fill_null(False) if firewall else None
@@ -63,7 +73,9 @@ def judge(
         return conform(policy.select(pool, keep, history, seed=seed), SELECTED, "select").select(VERDICT)
     inside = policy.select(pool.filter(~outside), keep, history, seed=seed)
     barred = pool.filter(outside).with_columns(
-        pl.lit(0, pl.UInt64).alias("kept"), pl.lit("ood_firewall").alias("reason"), pl.lit(1.0).alias("weight")
+        pl.lit(0, pl.UInt64).alias("kept"),
+        pl.lit("ood_firewall").alias("reason"),
+        pl.lit(1.0).alias("weight"),
     )
     verdict = pl.concat([conform(inside, SELECTED, "select"), barred.select(inside.columns)]).select(VERDICT)
     return pool.select("sample_id").join(verdict, on="sample_id", how="left", maintain_order="left")

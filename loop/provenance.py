@@ -13,7 +13,18 @@ from typing import Any
 
 from driftloop.loop.settings import Config
 
-PACKAGES = ("torch", "numpy", "polars", "ray", "numba", "tokenizers", "datasets", "reasoning-gym", "transformers", "vllm")
+PACKAGES = (
+    "torch",
+    "numpy",
+    "polars",
+    "ray",
+    "numba",
+    "tokenizers",
+    "datasets",
+    "reasoning-gym",
+    "transformers",
+    "vllm",
+)
 
 
 def provenance(config: Config, command: list[str]) -> dict[str, Any]:
@@ -29,7 +40,12 @@ def provenance(config: Config, command: list[str]) -> dict[str, Any]:
         "inputs": inputs(config),
         "python": platform.python_version(),
         "packages": {name: found for name in PACKAGES if (found := installed(name))},
-        "hardware": {"machine": platform.machine(), "system": platform.platform(), "cpu": cpu(), "cores": os.cpu_count()},
+        "hardware": {
+            "machine": platform.machine(),
+            "system": platform.platform(),
+            "cpu": cpu(),
+            "cores": os.cpu_count(),
+        },
     }
 
 
@@ -47,11 +63,18 @@ def cpu() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.processor(),
+    )
 
 
 def inputs(config: Config) -> dict[str, str]:
     """SHA-256 of every file that a world reads, by its path."""
     worlds = [arm.world.model_dump(mode="json") for arm in config.arms.values()]
     named = {str(value) for world in worlds for key, value in world.items() if key.endswith("path") and value}
-    return {name: hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in sorted(named) if Path(name).is_file()}
+    return {
+        name: hashlib.sha256(Path(name).read_bytes()).hexdigest()
+        for name in sorted(named)
+        if Path(name).is_file()
+    }

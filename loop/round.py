@@ -46,13 +46,17 @@ def play(arm: Arm, base: Any, past: tuple[Round, ...], *, seed: int, step: Step 
     """
     t, world, loop = len(past), arm.world, arm.loop
     model = past[-1].model if past else base
-    pool = step(generate, model, world, arm.sampling, loop.mode, loop.pool, t, seed=stream(seed, t, "generate"))
+    pool = step(
+        generate, model, world, arm.sampling, loop.mode, loop.pool, t, seed=stream(seed, t, "generate")
+    )
     history = tuple(earlier.chosen for earlier in past)
     verdict = step(judge, arm.select, pool, loop.keep, history, loop.firewall, seed=stream(seed, t, "select"))
     return learn(arm, base, past, pool, verdict, seed=seed, step=step)
 
 
-def learn(arm: Arm, base: Any, past: tuple[Round, ...], pool: Any, verdict: Any, *, seed: int, step: Step = plain) -> Round:
+def learn(
+    arm: Arm, base: Any, past: tuple[Round, ...], pool: Any, verdict: Any, *, seed: int, step: Step = plain
+) -> Round:
     """The second half of a round: what the verdict keeps is mixed with real and older data, and trained on."""
     t = len(past)
     chosen = step(take, pool, verdict)

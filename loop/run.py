@@ -24,7 +24,14 @@ class RunError(RuntimeError):
     """A run directory that cannot be used as asked, or lineages that stopped."""
 
 
-def run(config: Config, out: Path, *, address: str | None = None, command: list[str] | None = None, quiet: bool = False) -> Path:
+def run(
+    config: Config,
+    out: Path,
+    *,
+    address: str | None = None,
+    command: list[str] | None = None,
+    quiet: bool = False,
+) -> Path:
     """Start a run in the new directory `out` and play every lineage to its end.
 
     Raises:
@@ -44,7 +51,9 @@ def create(config: Config, out: Path, command: list[str]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     write_atomic(out / "provenance.json", json.dumps(provenance(config, command), indent=1).encode())
     tree = config.model_dump(mode="json")
-    write_atomic(out / "config.resolved.yaml", yaml.safe_dump(tree, sort_keys=False, allow_unicode=True).encode())
+    write_atomic(
+        out / "config.resolved.yaml", yaml.safe_dump(tree, sort_keys=False, allow_unicode=True).encode()
+    )
 
 
 def resume(out: Path, *, address: str | None = None, repair: bool = False, quiet: bool = False) -> Path:
@@ -63,7 +72,9 @@ def manifest(out: Path) -> Config:
     """The resolved configuration of a run directory."""
     file = out / "config.resolved.yaml"
     if not file.is_file():
-        raise RunError(f"{out} is no run directory (it has no config.resolved.yaml); `driftloop run CONFIG --out {out}` starts one")
+        raise RunError(
+            f"{out} is no run directory (it has no config.resolved.yaml); `driftloop run CONFIG --out {out}` starts one"
+        )
     return build(yaml.safe_load(file.read_text(encoding="utf-8")))
 
 
@@ -73,13 +84,19 @@ def advance(out: Path, *, address: str | None, quiet: bool) -> Path:
     shutil.rmtree(out / "store" / "drafts", ignore_errors=True)  # what a killed attempt left half-written
     attempt = 1 + len(list((out / "logs").glob("attempt_*")))
     (out / "logs" / f"attempt_{attempt}").mkdir(parents=True)
-    jobs = [(out.resolve(), name, config.arms[name], seed, config.ledger.keep_models, attempt) for name, seed in order(config)]
+    jobs = [
+        (out.resolve(), name, config.arms[name], seed, config.ledger.keep_models, attempt)
+        for name, seed in order(config)
+    ]
     with Board(out, attempt, [(name, seed) for _, name, _, seed, _, _ in jobs], quiet=quiet):
         failed = play_all(jobs, config, address)
     gather(out, config)
     if failed:
         lines = [f"{jobs[i][1]}, seed {jobs[i][3]}: {message}" for i, message in sorted(failed.items())]
-        raise RunError(f"{len(failed)} of {len(jobs)} lineages stopped; the others are kept in {out}\n" + "\n".join(lines))
+        raise RunError(
+            f"{len(failed)} of {len(jobs)} lineages stopped; the others are kept in {out}\n"
+            + "\n".join(lines)
+        )
     return out
 
 
@@ -94,19 +111,27 @@ def play_all(jobs: list[tuple[Any, ...]], config: Config, address: str | None) -
 def order(config: Config) -> list[tuple[str, int]]:
     """Lineages in the order they are started: one per seed first, so that base models are trained side by side."""
     names = list(config.arms)
-    return [(names[0], seed) for seed in config.seeds] + [(name, seed) for seed in config.seeds for name in names[1:]]
+    return [(names[0], seed) for seed in config.seeds] + [
+        (name, seed) for seed in config.seeds for name in names[1:]
+    ]
 
 
 def gather(out: Path, config: Config) -> None:
     """All finished lineages' rows in one table, in an order that no executor can change."""
-    files = [out / "lineages" / name / f"seed={seed}" / "metrics.parquet" for name in config.arms for seed in config.seeds]
+    files = [
+        out / "lineages" / name / f"seed={seed}" / "metrics.parquet"
+        for name in config.arms
+        for seed in config.seeds
+    ]
     parts = [pl.read_parquet(file) for file in files if file.exists()]
     if parts:
         metrics = pl.concat(parts).sort("arm", "seed", "generation", "stage", "metric")
         write_atomic(out / "metrics.parquet", parquet(metrics))
 
 
-def fork(source: Path, at: str, overrides: dict[str, Any], out: Path, *, command: list[str] | None = None) -> Config:
+def fork(
+    source: Path, at: str, overrides: dict[str, Any], out: Path, *, command: list[str] | None = None
+) -> Config:
     """Make a run directory that shares a lineage of `source` up to a generation and plays on with other settings.
 
     Args:
@@ -121,14 +146,23 @@ def fork(source: Path, at: str, overrides: dict[str, Any], out: Path, *, command
     tree = config.arms[name].model_dump(mode="json")
     last = overrides.pop("loop.generations", tree["loop"]["generations"])
     if last <= generation:
-        raise RunError(f"--at {at}: loop.generations is {last}, nothing is left to play; add loop.generations={generation + 4}")
+        raise RunError(
+            f"--at {at}: loop.generations is {last}, nothing is left to play; add loop.generations={generation + 4}"
+        )
     tree["loop"]["generations"] = last
-    tree["changes"] = [*tree["changes"], {"at": generation, "set": overrides}] if overrides else tree["changes"]
+    tree["changes"] = (
+        [*tree["changes"], {"at": generation, "set": overrides}] if overrides else tree["changes"]
+    )
     label = f"{name}@{generation}"
     rest = config.model_dump(mode="json", exclude={"arms", "seeds", "name"})
     forked = build({**rest, "name": f"{config.name}-fork", "seeds": [seed], "arms": {label: tree}})
     create(forked, out, command or [])
-    shutil.copytree(source / "store", out / "store", copy_function=hard_link, ignore=shutil.ignore_patterns("drafts", "locks", "damaged"))
+    shutil.copytree(
+        source / "store",
+        out / "store",
+        copy_function=hard_link,
+        ignore=shutil.ignore_patterns("drafts", "locks", "damaged"),
+    )
     return forked
 
 
@@ -136,7 +170,12 @@ def point(config: Config, at: str) -> tuple[str, int, int]:
     """`ARM/SEED/GENERATION` as its parts, checked."""
     name, _, rest = at.rpartition("/")[0].rpartition("/")
     generation = at.rpartition("/")[2]
-    if not rest.isdigit() or not generation.isdigit() or name not in config.arms or int(rest) not in config.seeds:
+    if (
+        not rest.isdigit()
+        or not generation.isdigit()
+        or name not in config.arms
+        or int(rest) not in config.seeds
+    ):
         raise RunError(
             f"--at {at!r}: expected ARM/SEED/GENERATION with an arm of {list(config.arms)}, a seed of {list(config.seeds)}, "
             f"and a generation up to {config.arms[next(iter(config.arms))].loop.generations}"

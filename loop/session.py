@@ -36,7 +36,9 @@ class Session:
         t, arm = len(self.past), self._arm
         if self._pool is None:
             seed = stream(self._seed, t, "generate")
-            self._pool = generate(self.model, arm.world, arm.sampling, arm.loop.mode, arm.loop.pool, t, seed=seed)
+            self._pool = generate(
+                self.model, arm.world, arm.sampling, arm.loop.mode, arm.loop.pool, t, seed=seed
+            )
         return self._pool
 
     def tell(self, judged: pl.DataFrame) -> Round:
@@ -56,7 +58,9 @@ class Session:
                 f"tell: expected a verdict on each of the {self._pool.height} rows of ask(), got {verdict.height} rows; "
                 "keep dropped rows with kept=0"
             )
-        verdict = self._pool.select("sample_id").join(verdict, on="sample_id", how="left", maintain_order="left")
+        verdict = self._pool.select("sample_id").join(
+            verdict, on="sample_id", how="left", maintain_order="left"
+        )
         done = learn(self._arm, self._base, self.past, self._pool, verdict, seed=self._seed)
         self.past, self._pool = (*self.past, done), None
         return done

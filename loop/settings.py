@@ -32,15 +32,25 @@ class Loop(Spec):
     """The rounds: how much is drawn, how much is kept, what is trained on, from where."""
 
     generations: int = Field(6, ge=1, description="rounds after generation 0")
-    mode: Mode = Field("respond", description="respond: the world writes the prompts; propose: the model does")
+    mode: Mode = Field(
+        "respond", description="respond: the world writes the prompts; propose: the model does"
+    )
     pool: int = Field(3000, ge=1, description="samples drawn per round")
     keep: int = Field(1000, ge=1, description="samples kept per round, and trained on")
     regime: Regime = Field("replace", description="what happens to earlier rounds' data")
-    start: Literal["previous", "base"] = Field("previous", description="the weights that retraining starts from")
-    real_fraction: float | tuple[float, ...] = Field(0.0, description="share of real data, or one share per round")
-    real_source: Literal["fresh", "static"] = Field("fresh", description="new real samples each round, or the same ones")
+    start: Literal["previous", "base"] = Field(
+        "previous", description="the weights that retraining starts from"
+    )
+    real_fraction: float | tuple[float, ...] = Field(
+        0.0, description="share of real data, or one share per round"
+    )
+    real_source: Literal["fresh", "static"] = Field(
+        "fresh", description="new real samples each round, or the same ones"
+    )
     firewall: bool = Field(True, description="never keep a sample that falls into an OOD split")
-    gate: Literal["stop", "warn", "ignore"] = Field("stop", description="when the base model is too weak for the keep share")
+    gate: Literal["stop", "warn", "ignore"] = Field(
+        "stop", description="when the base model is too weak for the keep share"
+    )
 
     @field_validator("real_fraction")
     @classmethod
@@ -81,7 +91,8 @@ class Ledger(Spec):
     """What stays on disk."""
 
     keep_models: Literal["last", "all", "probes"] = Field(
-        "last", description="last: generation 0 and the newest; all; probes: the first, middle and last generation"
+        "last",
+        description="last: generation 0 and the newest; all; probes: the first, middle and last generation",
     )
 
 
@@ -100,14 +111,18 @@ class Change(Spec):
     """Settings that hold from a generation on: schedules, and what a fork does differently."""
 
     at: int = Field(ge=0, description="the first generation whose round plays with these settings")
-    set: dict[str, Any] = Field(description="dotted keys of loop, sampling, select, retrain, and their values")
+    set: dict[str, Any] = Field(
+        description="dotted keys of loop, sampling, select, retrain, and their values"
+    )
 
     @field_validator("set")
     @classmethod
     def _only_the_round(cls, value: dict[str, Any]) -> dict[str, Any]:
         wrong = [key for key in value if key.split(".")[0] not in ("loop", "sampling", "select", "retrain")]
         if wrong or "loop.generations" in value:
-            raise ValueError(f"{wrong or ['loop.generations']} cannot change on the way; loop, sampling, select and retrain can")
+            raise ValueError(
+                f"{wrong or ['loop.generations']} cannot change on the way; loop, sampling, select and retrain can"
+            )
         return value
 
 
@@ -190,5 +205,7 @@ class Config(Spec):
     def _names_stay_inside(cls, arms: dict[str, Arm]) -> dict[str, Arm]:
         for name in arms:
             if not name or len(name) > 120 or name.startswith(".") or set(name) & set('/\\:\0*?"<>|'):
-                raise ValueError(f"arm name {name!r} cannot be a folder name; use letters, digits, -, _, +, =, comma")
+                raise ValueError(
+                    f"arm name {name!r} cannot be a folder name; use letters, digits, -, _, +, =, comma"
+                )
         return arms

@@ -17,7 +17,9 @@ class All(Spec):
 
     kind: Literal["all"] = "all"
 
-    def select(self, pool: pl.DataFrame, budget: int, history: tuple[pl.DataFrame, ...], *, seed: int) -> pl.DataFrame:
+    def select(
+        self, pool: pl.DataFrame, budget: int, history: tuple[pl.DataFrame, ...], *, seed: int
+    ) -> pl.DataFrame:
         """See `Policy.select`.
 
         Raises:

@@ -13,7 +13,9 @@ class Policy(Protocol):
 
     kind: str
 
-    def select(self, pool: pl.DataFrame, budget: int, history: tuple[pl.DataFrame, ...], *, seed: int) -> pl.DataFrame:
+    def select(
+        self, pool: pl.DataFrame, budget: int, history: tuple[pl.DataFrame, ...], *, seed: int
+    ) -> pl.DataFrame:
         """Add kept (u64), reason (str), weight (f64) to a scored pool.
 
         Args:

@@ -29,7 +29,9 @@ class Quality(Spec):
     by: Literal["confidence", "quality"] = "confidence"
     threshold: float = Field(1.0, ge=0, le=1)
 
-    def select(self, pool: pl.DataFrame, budget: int, history: tuple[pl.DataFrame, ...], *, seed: int) -> pl.DataFrame:
+    def select(
+        self, pool: pl.DataFrame, budget: int, history: tuple[pl.DataFrame, ...], *, seed: int
+    ) -> pl.DataFrame:
         """See `Policy.select`."""
         rows = expand(pool)
         rows = rows[passes(pool, self.threshold)[rows]]
@@ -37,7 +39,9 @@ class Quality(Spec):
         noise = np.random.default_rng(seed).standard_normal(len(rows))
         rank = self.strength * standardised(signal) + math.sqrt(1 - self.strength**2) * noise
         best = rows[np.argsort(-rank, kind="stable")[:budget]]
-        return verdict(pool, np.bincount(best, minlength=pool.height), failure(self.threshold, "ranked_lower"))
+        return verdict(
+            pool, np.bincount(best, minlength=pool.height), failure(self.threshold, "ranked_lower")
+        )
 
 
 def standardised(values: np.ndarray) -> np.ndarray:

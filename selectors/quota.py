@@ -30,13 +30,19 @@ class Quota(Spec):
     verified: bool = True
     threshold: float = Field(1.0, ge=0, le=1)
 
-    def select(self, pool: pl.DataFrame, budget: int, history: tuple[pl.DataFrame, ...], *, seed: int) -> pl.DataFrame:
+    def select(
+        self, pool: pl.DataFrame, budget: int, history: tuple[pl.DataFrame, ...], *, seed: int
+    ) -> pl.DataFrame:
         """See `Policy.select`."""
         allowed = passes(pool, self.threshold) if self.verified else pool["valid"].to_numpy()
         rows = expand(pool)
         rows = rows[allowed[rows]]
         best = rows[turns(pool[rows].select(self.levels), seed=seed) < budget]
-        return verdict(pool, np.bincount(best, minlength=pool.height), failure(self.threshold if self.verified else 0, "quota"))
+        return verdict(
+            pool,
+            np.bincount(best, minlength=pool.height),
+            failure(self.threshold if self.verified else 0, "quota"),
+        )
 
 
 def turns(groups: pl.DataFrame, *, seed: int) -> np.ndarray:
@@ -48,8 +54,12 @@ def turns(groups: pl.DataFrame, *, seed: int) -> np.ndarray:
     """
     names = groups.columns
     luck = np.random.default_rng(seed).permutation(groups.height)
-    place = groups.with_columns(pl.Series("_turn", np.zeros(groups.height, np.int64)), pl.Series("_luck", luck))
+    place = groups.with_columns(
+        pl.Series("_turn", np.zeros(groups.height, np.int64)), pl.Series("_luck", luck)
+    )
     for depth in range(len(names), -1, -1):
         order = pl.struct("_turn", "_luck").rank("ordinal").cast(pl.Int64) - 1
-        place = place.with_columns(order.over(names[:depth]).alias("_turn") if depth else order.alias("_turn"))
+        place = place.with_columns(
+            order.over(names[:depth]).alias("_turn") if depth else order.alias("_turn")
+        )
     return place["_turn"].to_numpy()

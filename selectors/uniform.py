@@ -17,7 +17,9 @@ class Uniform(Spec):
 
     kind: Literal["uniform"] = "uniform"
 
-    def select(self, pool: pl.DataFrame, budget: int, history: tuple[pl.DataFrame, ...], *, seed: int) -> pl.DataFrame:
+    def select(
+        self, pool: pl.DataFrame, budget: int, history: tuple[pl.DataFrame, ...], *, seed: int
+    ) -> pl.DataFrame:
         """See `Policy.select`."""
         return verdict(pool, draw(pool["count"].to_numpy(), budget, seed=seed), "budget")
 
@@ -32,6 +34,8 @@ def draw(counts: np.ndarray, budget: int, *, seed: int) -> np.ndarray:
     if total <= budget:
         return counts
     if total >= 10**9:
-        raise ValueError(f"cannot draw {budget} of {total} copies without replacement (limit 10^9); lower loop.pool")
+        raise ValueError(
+            f"cannot draw {budget} of {total} copies without replacement (limit 10^9); lower loop.pool"
+        )
     rng = np.random.default_rng(seed)
     return rng.multivariate_hypergeometric(counts.astype(np.int64), budget, method="marginals")

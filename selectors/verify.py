@@ -20,7 +20,9 @@ class Verify(Spec):
     kind: Literal["verify"] = "verify"
     threshold: float = Field(1.0, ge=0, le=1)
 
-    def select(self, pool: pl.DataFrame, budget: int, history: tuple[pl.DataFrame, ...], *, seed: int) -> pl.DataFrame:
+    def select(
+        self, pool: pl.DataFrame, budget: int, history: tuple[pl.DataFrame, ...], *, seed: int
+    ) -> pl.DataFrame:
         """See `Policy.select`."""
         passing = np.where(passes(pool, self.threshold), pool["count"].to_numpy(), 0)
         return verdict(pool, draw(passing, budget, seed=seed), failure(self.threshold, "budget"))

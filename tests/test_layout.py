@@ -54,7 +54,11 @@ def test_no_room_imports_upwards() -> None:
 @pytest.mark.parametrize(("library", "home"), [("ray", "loop/cluster.py")])
 def test_a_library_is_imported_in_one_module_only(library: str, home: str) -> None:
     files = [f for p in PACKAGES for f in folder(p).glob("*.py")]
-    users = {str(f.relative_to(ROOT)) for f in files if f"import {library}\n" in f.read_text() or f"from {library} " in f.read_text()}
+    users = {
+        str(f.relative_to(ROOT))
+        for f in files
+        if f"import {library}\n" in f.read_text() or f"from {library} " in f.read_text()
+    }
     assert users == {home}
 
 

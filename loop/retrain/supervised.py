@@ -57,8 +57,6 @@ class Supervised(Spec):
         best, since, smooth, tokens = math.inf, 0, math.nan, 0
         for number, batch in enumerate(self._batches(texts, rng(seed))):
             loss, used = step(number, *texts.batch(batch))
-            if not math.isfinite(loss):
-                raise self._diverged(number, loss)
             tokens += used
             smooth = loss if math.isnan(smooth) else SMOOTHING * smooth + (1 - SMOOTHING) * loss
             best, since = (smooth, 0) if smooth < best else (best, since + 1)
@@ -86,10 +84,11 @@ class Supervised(Spec):
             batches = window.reshape(-1, self.batch)
             yield from batches if even else random.permutation(batches)
 
-    def _diverged(self, step: int, loss: float) -> TrainingDiverged:
+    def diverged(self, step: int, loss: float, norm: float) -> TrainingDiverged:
+        """The error that names the step, the loss, and the way out."""
         return TrainingDiverged(
-            f"the loss is {loss} at step {step} of {self.steps} (learning_rate={self.learning_rate}, "
-            f"clip={self.clip}); lower learning_rate, raise warmup, or start from finite weights"
+            f"loss {loss} and gradient norm {norm} at step {step} of {self.steps} "
+            f"(learning_rate={self.learning_rate}); lower learning_rate, raise warmup, or start from finite weights"
         )
 
 
@@ -106,6 +105,12 @@ class _Texts:
             self.ids[i, : self.lengths[i]] = row[:context]
         place = np.arange(self.ids.shape[1])
         self.learned = (place < self.lengths[:, None]) & (place >= (1 if whole else given[:, None]))
+        self.weights = self.weights * self.learned.any(1)
+        if not self.weights.sum() > 0:
+            raise ValueError(
+                f"no token of {len(rows)} rows can be learned: the prompts fill context={context}; "
+                "raise the model's context, shorten the prompts, or set loss_on: all"
+            )
 
     def batch(self, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
         """Token ids (distinct rows, length), which are learned (None: all), and the weight of those."""
@@ -137,11 +142,13 @@ class _Steps:
         nll = self.passes.nll(ids, learned)
         self.passes.backward(weight, self.grad)
         grad = self.grad.flat.numpy()
-        norm = math.sqrt(float(grad @ grad))
+        norm, loss = math.sqrt(float(grad @ grad)), float(nll @ weight)
+        if not math.isfinite(norm + loss):
+            raise spec.diverged(number, loss, norm)
         scale, rate = min(1.0, spec.clip / max(norm, 1e-12)), spec.rate(number)
         flat, decay = model.flat.numpy(), spec.weight_decay
         adamw(flat, grad, *self.moments, scale, rate, model.matrices, decay, spec.betas, number + 1)
-        return float(nll @ weight), len(nll)
+        return loss, len(nll)
 
 
 def _spread(weights: np.ndarray, draws: int, random: np.random.Generator) -> np.ndarray:

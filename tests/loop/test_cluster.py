@@ -43,7 +43,13 @@ def there() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         importable = {"env_vars": {"PYTHONPATH": str(Path(__file__).parent)}}  # the jobs of this file
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR", runtime_env=importable)
+        ray.init(
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            runtime_env=importable,
+        )
     yield
     ray.shutdown()
 

@@ -31,7 +31,10 @@ def written(folder: Path, tree: object = TREE) -> Path:
         (["loop.generation=3"], r"loop\.generation: unknown key; did you mean 'generations'"),
         (["lop.generations=3"], r"lop: unknown key; did you mean 'loop'"),
         (["select.strenght=1"], r"select\.strenght: unknown key"),
-        (["select.kind=quality", "select.strenght=1"], r"select\.strenght: unknown key; did you mean 'strength'"),
+        (
+            ["select.kind=quality", "select.strenght=1"],
+            r"select\.strenght: unknown key; did you mean 'strength'",
+        ),
         (["loop.generations=many"], r"loop\.generations: .*integer.*got 'many'"),
         (["loop.generations=0"], r"loop\.generations: .*greater than or equal to 1, got 0"),
         (["loop.keep=5000"], r"keep \(5000\) is larger than pool \(3000\); draw more or keep fewer"),
@@ -46,7 +49,9 @@ def written(folder: Path, tree: object = TREE) -> Path:
         (["retrain.steps=-1"], r"retrain\.steps: .*greater than"),
     ],
 )
-def test_a_wrong_setting_is_named_with_its_way_out(tmp_path: Path, overrides: list[str], message: str) -> None:
+def test_a_wrong_setting_is_named_with_its_way_out(
+    tmp_path: Path, overrides: list[str], message: str
+) -> None:
     with pytest.raises(ConfigError, match=message):
         load([written(tmp_path)], overrides)
 
@@ -92,23 +97,30 @@ def test_changing_the_kind_drops_the_old_kinds_settings() -> None:
 
 
 def test_arms_times_grid_are_complete_arms() -> None:
-    config = build({**TREE, "arms": {"a": {}, "b": {"select": {"kind": "verify"}}}, "grid": {"sampling.temperature": [0.7, 1.0]}})
+    config = build(
+        {
+            **TREE,
+            "arms": {"a": {}, "b": {"select": {"kind": "verify"}}},
+            "grid": {"sampling.temperature": [0.7, 1.0]},
+        }
+    )
 
-    assert sorted(config.arms) == ["a,sampling.temperature=0.7", "a,sampling.temperature=1.0"] + [
-        "b,sampling.temperature=0.7",
-        "b,sampling.temperature=1.0",
-    ]
+    assert sorted(config.arms) == [f"{arm},sampling.temperature={t}" for arm in "ab" for t in (0.7, 1.0)]
     assert config.arms["b,sampling.temperature=0.7"].sampling.temperature == 0.7
 
 
 def test_a_resolved_configuration_resolves_to_itself() -> None:
-    config = build({**TREE, "arms": {"a": {}, "b": {"select": {"kind": "quota", "levels": ["strategy", "mode"]}}}})
+    config = build(
+        {**TREE, "arms": {"a": {}, "b": {"select": {"kind": "quota", "levels": ["strategy", "mode"]}}}}
+    )
 
     assert build(yaml.safe_load(yaml.safe_dump(config.model_dump(mode="json")))) == config
 
 
 def test_settings_can_change_on_the_way_but_not_the_world() -> None:
-    arm = build({**TREE, "changes": [{"at": 2, "set": {"select.kind": "verify", "sampling.temperature": 1.4}}]}).arms["default"]
+    arm = build(
+        {**TREE, "changes": [{"at": 2, "set": {"select.kind": "verify", "sampling.temperature": 1.4}}]}
+    ).arms["default"]
 
     assert [arm.at(t).select.kind for t in (0, 1, 2, 5)] == ["uniform", "uniform", "verify", "verify"]
     with pytest.raises(ConfigError, match="cannot change on the way"):

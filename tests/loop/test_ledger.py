@@ -106,12 +106,16 @@ def test_a_missing_or_garbled_file_is_a_corrupt_stage(ledger: Ledger, victim: st
         again(ledger).step(source, 3, seed=1).get()
 
 
-def test_a_full_disk_leaves_no_half_stage_and_says_what_to_do(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_no_half_stage_and_says_what_to_do(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = os.fsync
     monkeypatch.setattr(os, "fsync", full_disk)
     promise = ledger.step(source, 3, seed=1)
 
-    with pytest.raises(LedgerError, match=r"cannot write stage source.*No space left.*is safe: make room.*resume"):
+    with pytest.raises(
+        LedgerError, match=r"cannot write stage source.*No space left.*is safe: make room.*resume"
+    ):
         promise.get()
     assert not ledger.has(promise)
     assert not list((ledger.folder / "drafts").iterdir())
@@ -123,7 +127,9 @@ def full_disk(handle: int) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_an_atomic_write_keeps_the_old_bytes_when_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_atomic_write_keeps_the_old_bytes_when_it_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "f"
     write_atomic(file, b"old")
     monkeypatch.setattr(os, "fsync", full_disk)

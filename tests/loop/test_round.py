@@ -60,7 +60,9 @@ def test_real_data_takes_its_share_and_fresh_differs_from_static() -> None:
     static = rounds(arm(pool=100, keep=60, real_fraction=0.5, real_source="static"), 2)
 
     def real(r: Round) -> pl.DataFrame:
-        frame: pl.DataFrame = r.data.filter(pl.col("source") == "real").select("response", "count").sort("response")
+        frame: pl.DataFrame = (
+            r.data.filter(pl.col("source") == "real").select("response", "count").sort("response")
+        )
         return frame
 
     assert [copies(r.data.filter(pl.col("source") == "real")) for r in fresh] == [30, 30]
@@ -125,7 +127,9 @@ def test_the_firewall_keeps_held_out_samples_away_from_every_policy() -> None:
 def test_a_policy_that_keeps_nothing_stops_with_the_reasons() -> None:
     pool = pool_of(quality=[0.0, 0.0])
 
-    with pytest.raises(NothingKept, match=r"kept none of 2 samples .*'incorrect': 2.*lower select\.threshold"):
+    with pytest.raises(
+        NothingKept, match=r"kept none of 2 samples .*'incorrect': 2.*lower select\.threshold"
+    ):
         take(pool, judge(Verify(), pool, 2, (), True, seed=0))
 
 
@@ -141,7 +145,14 @@ def test_taking_sets_the_count_to_the_copies_kept() -> None:
 
 @pytest.mark.parametrize(
     ("text", "prompt", "response"),
-    [("ab=cd", "ab=", "cd"), ("ab=", "ab=", ""), ("abcd", "abcd", ""), ("a=b=c", "a=", "b=c"), ("", "", ""), ("=x", "=", "x")],
+    [
+        ("ab=cd", "ab=", "cd"),
+        ("ab=", "ab=", ""),
+        ("abcd", "abcd", ""),
+        ("a=b=c", "a=", "b=c"),
+        ("", "", ""),
+        ("=x", "=", "x"),
+    ],
 )
 def test_a_proposed_text_is_cut_after_its_first_separator(text: str, prompt: str, response: str) -> None:
     drawn = pl.DataFrame({"prompt": [""], "response": [text]})

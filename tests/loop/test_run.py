@@ -14,7 +14,6 @@ from driftloop.loop.run import RunError, advance, fork, resume, run
 from driftloop.loop.settings import Config
 
 
-
 def metrics_bytes(folder: Path) -> bytes:
     return (folder / "metrics.parquet").read_bytes()
 
@@ -22,7 +21,9 @@ def metrics_bytes(folder: Path) -> bytes:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One finished run that tests may read but not change."""
-    return run(load([Path(__file__).with_name("tiny.yaml")]), tmp_path_factory.mktemp("finished") / "run", quiet=True)
+    return run(
+        load([Path(__file__).with_name("tiny.yaml")]), tmp_path_factory.mktemp("finished") / "run", quiet=True
+    )
 
 
 @pytest.fixture
@@ -31,7 +32,9 @@ def copied(finished: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished, tmp_path / "copy", symlinks=True))
 
 
-def test_two_runs_of_one_configuration_give_the_same_bytes(tiny: Config, finished: Path, tmp_path: Path) -> None:
+def test_two_runs_of_one_configuration_give_the_same_bytes(
+    tiny: Config, finished: Path, tmp_path: Path
+) -> None:
     again = run(tiny, tmp_path / "again", quiet=True)
 
     assert metrics_bytes(again) == metrics_bytes(finished)
@@ -61,7 +64,11 @@ def test_the_metrics_table_has_every_stage_of_every_generation(finished: Path) -
     metrics = pl.read_parquet(finished / "metrics.parquet")
     have = {(t, stage) for t, stage in metrics.select("generation", "stage").unique().iter_rows()}
 
-    assert {(0, "real"), *((t, "model") for t in range(3)), *((t, s) for t in range(2) for s in ("pool", "chosen"))} <= have
+    assert {
+        (0, "real"),
+        *((t, "model") for t in range(3)),
+        *((t, s) for t in range(2) for s in ("pool", "chosen")),
+    } <= have
     assert metrics.select("arm", "seed", "generation", "stage", "metric").is_duplicated().sum() == 0
     assert metrics.equals(metrics.sort("arm", "seed", "generation", "stage", "metric"))
 
@@ -72,7 +79,9 @@ def test_logs_and_provenance_tell_how_it_was_made(finished: Path) -> None:
     announced = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
 
     assert {"driftloop", "packages", "hardware", "seeds", "config_sha256", "command"} <= set(record)
-    assert {"found", "generate", "judge", "take", "retrain", "examine", "audit"} <= {t["phase"] for t in timings}
+    assert {"found", "generate", "judge", "take", "retrain", "examine", "audit"} <= {
+        t["phase"] for t in timings
+    }
     assert sum(t["phase"] == "found" for t in timings) == 2, "arms of one seed share their base model"
     assert {"arm", "seed", "generation", "metric", "value"} <= set(announced[0])
 
@@ -107,7 +116,10 @@ def test_a_damaged_stage_stops_its_lineages_only_and_repair_mends_it(copied: Pat
         if json.loads(stage.read_text())["phase"] in ("audit", "examine"):
             shutil.rmtree(stage.parent)
 
-    with pytest.raises(RunError, match=r"1 of 4 lineages stopped; the others are kept(?s:.*)random, seed 1: CorruptStage.*--repair"):
+    with pytest.raises(
+        RunError,
+        match=r"1 of 4 lineages stopped; the others are kept(?s:.*)random, seed 1: CorruptStage.*--repair",
+    ):
         resume(copied, quiet=True)
     resume(copied, repair=True, quiet=True)
     assert metrics_bytes(copied) == metrics_bytes(finished)
@@ -136,7 +148,9 @@ def test_a_fork_shares_its_past_and_plays_on_with_other_settings(finished: Path,
 
 @pytest.mark.parametrize("at", ["random/1", "randm/1/1", "random/9/1", "random/1/x", ""])
 def test_a_fork_at_no_lineage_is_refused_with_the_choices(finished: Path, tmp_path: Path, at: str) -> None:
-    with pytest.raises(RunError, match=r"expected ARM/SEED/GENERATION with an arm of \['random', 'everything'\]"):
+    with pytest.raises(
+        RunError, match=r"expected ARM/SEED/GENERATION with an arm of \['random', 'everything'\]"
+    ):
         fork(finished, at, {}, tmp_path / "fork")
 
 

@@ -29,13 +29,20 @@ def test_telling_what_the_policy_would_choose_plays_the_same_rounds(arm: Arm) ->
     session = Session(arm, seed=3)
     for t in range(2):
         pool = session.ask()
-        session.tell(arm.select.select(pool, 20, (), seed=stream(3, t, "select")).sample(fraction=1, shuffle=True, seed=1))
+        session.tell(
+            arm.select.select(pool, 20, (), seed=stream(3, t, "select")).sample(
+                fraction=1, shuffle=True, seed=1
+            )
+        )
 
     base = begin(arm, seed=3)
     first = play(arm, base, (), seed=3)
     second = play(arm, base, (first,), seed=3)
 
-    assert [r.chosen.equals(s.chosen) for r, s in zip((first, second), session.past, strict=True)] == [True, True]
+    assert [r.chosen.equals(s.chosen) for r, s in zip((first, second), session.past, strict=True)] == [
+        True,
+        True,
+    ]
 
 
 def test_asking_twice_gives_the_same_pool_and_telling_moves_on(arm: Arm) -> None:
