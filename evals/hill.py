@@ -124,13 +124,20 @@ def jackknife(counts: np.ndarray, functional: Callable[[np.ndarray, np.ndarray],
 
 
 def hill0(counts: np.ndarray, n: int) -> Estimate:
-    """Types among n copies; variance of Colwell et al. 2012 (Journal of Plant Ecology 5)."""
+    """Types among n copies; variance of Colwell et al. 2012 (Journal of Plant Ecology 5), for a fixed total.
+
+    Theirs is for a random number of copies; a fixed one takes off the part that follows that number.
+    """
     if not len(counts):
         return Estimate.missing()
-    size = min(n, int(counts.sum()))
-    absent = np.exp(log_absent(counts, size))
+    total = float(counts.sum())
+    size = min(n, int(total))
+    seen = -np.expm1(_log_absent(counts, total, size))
+    gain = seen + np.expm1(_log_absent(counts - 1, total, size))
     value = richness(counts, size)
-    variance = float(((1 - absent) ** 2).sum()) - value**2 / chao1(counts)[0]
+    variance = (
+        float((seen**2).sum()) - value**2 / chao1(counts)[0] - float((counts * gain).sum()) ** 2 / total
+    )
     return Estimate.normal(value, math.sqrt(max(variance, 0.0)), size)
 
 

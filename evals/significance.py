@@ -102,8 +102,8 @@ def detectable(stderr: float, n: int, power: float = 0.8) -> float:
 def compare(metrics: pl.DataFrame, metric: str, stage: str, generation: int | None = None) -> pl.DataFrame:
     """Every pair of arms in one metric, paired by seed: frame with the columns of `COMPARED`.
 
-    Arms whose paired interval contains 0, or whose Holm-adjusted p is 0.05 or more, are "not separated" and get
-    no rank. The verdict names the larger arm; whether larger is better is the metric's to say.
+    Arms whose paired interval contains 0, or whose Holm-adjusted p is 0.05 or more, are "not separated"
+    and get no rank. The verdict names the larger arm; whether larger is better is the metric's to say.
 
     Args:
         metrics: rows of a run: arm, seed, generation, stage, metric, value.
