@@ -97,7 +97,7 @@ class Generator(Protocol):
         ...
 
     def logprob(self, texts: pl.DataFrame, *, complete: bool = True) -> np.ndarray:
-        """ln p(response | prompt) in nats of each row of (prompt, response), shape (rows,) f64; end mark included if `complete`."""
+        """ln p(response | prompt), nats, of each row of (prompt, response), shape (rows,); `complete` includes the end mark."""
         ...
 
     def save(self, path: Path) -> None:

@@ -11,7 +11,10 @@ import polars as pl
 class Policy(Protocol):
     """A frozen `Spec` with a `kind`."""
 
-    kind: str
+    @property
+    def kind(self) -> str:
+        """Its name in a configuration."""
+        ...
 
     def select(
         self, pool: pl.DataFrame, budget: int, history: tuple[pl.DataFrame, ...], *, seed: int
