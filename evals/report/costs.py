@@ -13,6 +13,21 @@ NOTE = (
     "once and counted for the arm that needed it first; a stage that was looked up costs nothing."
 )
 
+PHASES = {  # stages of the ledger in plain words; others keep their names
+    "found": "base training",
+    "real_data": "real data",
+    "real_rows": "measuring real data",
+    "reference": "reference of generation 0",
+    "generate": "drawing",
+    "judge": "scoring and selection",
+    "take": "taking the choice",
+    "blend": "mixing in real data",
+    "accumulate": "mixing in older data",
+    "retrain": "retraining",
+    "examine": "measuring the model",
+    "audit": "measuring the pool",
+}
+
 
 def cost_tables(run: Run) -> tuple[Table, ...]:
     """Seconds by phase and arm, and counted costs by arm; only those that were recorded."""
@@ -37,9 +52,8 @@ def _seconds(run: Run) -> Table | None:
     ]
     every = [number(float(sums.filter(pl.col("phase") == p)["cpu_s"].sum())) for p in phases]
     rows.append(("all arms", *every, number(float(sums["cpu_s"].sum())), number(float(sums["wall_s"].sum()))))
-    return Table(
-        "Seconds of processor time", NOTE, ("arm", *phases, "sum, CPU s", "sum, wall s"), tuple(rows)
-    )
+    names = [PHASES.get(phase, phase) for phase in phases]
+    return Table("Seconds of processor time", NOTE, ("arm", *names, "sum, CPU s", "sum, wall s"), tuple(rows))
 
 
 def _sum(sums: pl.DataFrame, arm: str, column: str) -> str:

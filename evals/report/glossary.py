@@ -120,14 +120,14 @@ diversity/vendi1 | Vendi score | up
     How many different texts, when similar ones count as one? (n-gram embedding)
 diversity/vendi2 | Vendi score, order 2 | up
     The same, weighted to frequent texts.
+diversity/distinct_per_prompt | Distinct answers per prompt | up
+    How many different answers to one prompt, averaged over prompts?
 diversity/distinct* | Distinct {}-grams | up
     Lexical: what share of token sequences of this length is new?
 diversity/ead2 | Distinct 2-grams, length-adjusted | up
     Lexical: distinct pairs against what chance would give at this length.
 diversity/compression_ratio | Repetitiveness | down
     Lexical: how much does the text shrink when compressed? Higher repeats itself more.
-diversity/distinct_per_prompt | Distinct answers per prompt | up
-    How many different answers to one prompt, averaged over prompts?
 concentration/top* | Mass on the top {} of modes | down
     What share of the output do the few most frequent things take?
 complexity/structural_mean | Structural complexity | neither
@@ -144,6 +144,12 @@ loop/contamination_exact | Test items in the training data | down
     What share of the test set stands verbatim in the training data?
 loop/contamination_near | Near copies of test items in the training data | down
     The same for near-duplicates.
+loop/contamination_exact_* | Test items ({}) in the training data | down
+    What share of this test set stands verbatim in the training data? Small worlds repeat their own ID items.
+loop/contamination_near_* | Near copies of test items ({}) in the training data | down
+    The same for near-duplicates.
+loop/effective_population_fit_r2 | Fit of the effective population size | neither
+    How well does a geometric decay describe the loss of diversity? Near 1 is a good fit.
 loop/kl_to_base | Distance to generation 0 | neither
     How far has the model moved from where it began? Nats.
 loop/effective_population | Effective population size | neither

@@ -60,7 +60,7 @@ _GROUPS: tuple[tuple[str, str, str], ...] = (
     (
         "The loop itself",
         "",
-        "loop loop/acceptance, loop loop/ood_share, loop loop/kl_to_base, loop loop/contamination_*",
+        "loop loop/acceptance, loop loop/ood_share, loop loop/kl_to_base, loop loop/contamination_exact_*",
     ),
 )
 

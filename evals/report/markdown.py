@@ -83,10 +83,7 @@ def _phases(report: Contents) -> list[str]:
 
 
 def _pictures(figures: Iterable[Figure]) -> list[str]:
-    return [
-        f"![{plain(f.title)}. {plain(f.note)}]({FOLDER}/{f.name}.svg)\n\n*{plain(f.title)}.* {plain(f.note)}"
-        for f in figures
-    ]
+    return [f"![{plain(f.title)}]({FOLDER}/{f.file})\n\n*{plain(f.title)}.* {plain(f.note)}" for f in figures]
 
 
 def _figures(report: Contents) -> tuple[Figure, ...]:

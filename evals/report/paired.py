@@ -14,6 +14,7 @@ from driftloop.evals.estimate import Estimate
 from driftloop.evals.report.headlines import Headline
 from driftloop.evals.significance import compare
 
+FLOOR = 0.02  # share of right answers
 Values = dict[str, dict[int, float]]  # arm -> seed -> value
 
 
@@ -68,6 +69,11 @@ class Ranking:
     level: float
     ahead: tuple[Pair, ...]  # turned so that `a` is the best
     tied: tuple[Pair, ...]
+
+    @property
+    def floor(self) -> bool:
+        """Whether even the best accuracy is so low that arms cannot be told apart by it."""
+        return self.headline.unit == "share" and self.headline.term.better == "up" and self.level < FLOOR
 
 
 def ranking(headline: Headline, values: Values) -> Ranking | None:

@@ -21,11 +21,7 @@ LABELS = {name: name for name in (*ORDER, "total")}
 
 def attribution(run: Run, order: str = "q1") -> dict[str, dict[str, Estimate]]:
     """Gain of ln D by arm and phase, summed over generations, with intervals over seeds."""
-    rows = run.metrics.filter(pl.col("stage") == "phase", pl.col("metric").str.ends_with(f"_{order}"))
-    rows = rows.filter(pl.col("value").is_finite()).with_columns(
-        pl.col("metric").str.strip_prefix("attribution/").str.strip_suffix(f"_{order}").alias("phase")
-    )
-    sums = rows.group_by("arm", "seed", "phase").agg(pl.col("value").sum())
+    sums = _terms(run, order).group_by("arm", "seed", "phase").agg(pl.col("value").sum())
     found: dict[str, dict[str, Estimate]] = {}
     for arm in run.arms:
         mine = sums.filter(pl.col("arm") == arm)
@@ -84,20 +80,17 @@ def _waterfall(arm: str, phases: dict[str, Estimate], reach: float) -> Figure:
     )
     known = alt.Chart(steps.filter(pl.col("lo").is_finite()))
     edges = (alt.X("lo:Q"), y, alt.X2("hi:Q"))
-    spread = known.mark_rule(color=PAPER, strokeWidth=4).encode(*edges)
-    spread += known.mark_rule(color=INK, strokeWidth=1.4).encode(*edges)
+    rules = ((PAPER, 4.0), (INK, 1.4))
+    spread = [known.mark_rule(color=tone, strokeWidth=wide).encode(*edges) for tone, wide in rules]
     text = alt.Chart(steps).mark_text(align="right", color=INK).encode(alt.X("edge:Q"), y, text="text:N")
     zero = alt.Chart(pl.DataFrame({"at": [0.0]})).mark_rule(color=MUTED).encode(x="at:Q")
-    chart = (bars + zero + spread + text).properties(width=WIDTH - 46, height=26 * len(phases))
-    return Figure(f"attribution-{arm}", arm, told(phases), render(chart))
+    svg = render([bars, zero, *spread, text], WIDTH - 46, 26 * len(phases))
+    return Figure(f"attribution-{arm}", arm, told(phases), svg)
 
 
 def by_generation(run: Run, order: str = "q1") -> dict[str, Figure]:
     """One chart per arm: stacked bars of the phases for every generation, mean over seeds."""
-    rows = run.metrics.filter(pl.col("stage") == "phase", pl.col("metric").str.ends_with(f"_{order}"))
-    rows = rows.filter(pl.col("value").is_finite(), ~pl.col("metric").str.contains("/total_")).with_columns(
-        pl.col("metric").str.strip_prefix("attribution/").str.strip_suffix(f"_{order}").alias("phase")
-    )
+    rows = _terms(run, order).filter(pl.col("phase") != "total")
     means = (
         rows.group_by("arm", "generation", "phase")
         .agg(pl.col("value").mean())
@@ -106,6 +99,13 @@ def by_generation(run: Run, order: str = "q1") -> dict[str, Figure]:
     reach = _reach(means)
     arms = [arm for arm in run.arms if arm in means["arm"]]
     return {arm: _stacked(run, arm, means.filter(pl.col("arm") == arm), reach) for arm in arms}
+
+
+def _terms(run: Run, order: str) -> pl.DataFrame:
+    """Recorded terms with their phase, up to the last generation that all lineages reached."""
+    rows = run.metrics.filter(pl.col("stage") == "phase", pl.col("metric").str.ends_with(f"_{order}"))
+    phase = pl.col("metric").str.strip_prefix("attribution/").str.strip_suffix(f"_{order}").alias("phase")
+    return rows.filter(pl.col("value").is_finite(), pl.col("generation") < run.last).with_columns(phase)
 
 
 def _reach(means: pl.DataFrame) -> tuple[float, float]:
@@ -125,12 +125,9 @@ def _stacked(run: Run, arm: str, means: pl.DataFrame, reach: tuple[float, float]
     x = _between(run)
     bars = alt.Chart(means).mark_bar(width=wide).encode(x, y, alt.Color("phase:N", scale=tones, legend=None))
     zero = alt.Chart(pl.DataFrame({"at": [0.0]})).mark_rule(color=MUTED).encode(y="at:Q")
-    chart = (bars + zero).properties(width=WIDTH, height=HEIGHT * 0.7)
+    svg = render([bars, zero], WIDTH, HEIGHT * 0.7)
     return Figure(
-        f"attribution-by-generation-{arm}",
-        arm,
-        "Each bar leads from a generation to the next.",
-        render(chart),
+        f"attribution-by-generation-{arm}", arm, "Each bar leads from a generation to the next.", svg
     )
 
 

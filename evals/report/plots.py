@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +23,16 @@ ARROW = {"up": "↑ up is better", "down": "↓ down is better", "neither": "no 
 class Figure:
     """A chart with what must stand beside it."""
 
-    name: str  # file name without suffix
+    name: str
     title: str
     note: str  # the question that it answers
     svg: str
+
+    @property
+    def file(self) -> str:
+        """A file name that stays in its folder; different names have different files."""
+        safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in self.name)
+        return f"{safe}.svg" if safe == self.name else f"{safe}-{zlib.crc32(self.name.encode()):08x}.svg"
 
 
 def panel(run: Run, stage: str, metric: str) -> Figure | None:
@@ -33,12 +40,8 @@ def panel(run: Run, stage: str, metric: str) -> Figure | None:
     if not run.has(stage, metric):
         return None
     known = term(metric)
-    layers = [*_lines(run, stage, metric), *_real(run, stage, metric)]
-    chart = layers[0]
-    for layer in layers[1:]:
-        chart = chart + layer
-    svg = render(chart.properties(width=WIDTH, height=HEIGHT))
-    return Figure(_file(f"{stage}-{metric}"), known.title(metric), known.question, svg)
+    svg = render([*_lines(run, stage, metric), *_real(run, stage, metric)], WIDTH, HEIGHT)
+    return Figure(f"{stage}.{metric.replace('/', '.')}", known.title(metric), known.question, svg)
 
 
 def panels(run: Run, wanted: list[tuple[str, str]]) -> tuple[Figure, ...]:
@@ -153,7 +156,3 @@ def _real(run: Run, stage: str, metric: str) -> list[Any]:
         return []
     level = pl.DataFrame({"value": [rows["value"].mean()]})
     return [alt.Chart(level).mark_rule(color=MUTED, strokeDash=[5, 3], strokeWidth=1.4).encode(y="value:Q")]
-
-
-def _file(name: str) -> str:
-    return "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in name)

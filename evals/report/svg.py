@@ -30,11 +30,13 @@ def theme() -> dict[str, Any]:
     }
 
 
-def render(chart: Any) -> str:
-    """The SVG of an altair chart in the light colours, scalable, without a background."""
+def render(layers: list[Any], width: float, height: float) -> str:
+    """The SVG of altair layers in the light colours, scalable, without a background."""
+    import altair as alt
     import vl_convert
 
-    spec = chart.configure(**theme()).to_dict(validate=False)
+    spec = alt.layer(*layers, width=width, height=height).to_dict(validate=False)
+    spec["config"] = theme()
     text: str = vl_convert.vegalite_to_svg(spec)
     text = _EMPTY.sub("", text)
     text = text.replace(' xmlns:xlink="http://www.w3.org/1999/xlink"', "").replace(' aria-hidden="true"', "")

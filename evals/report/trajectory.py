@@ -32,25 +32,21 @@ def _trajectory(run: Run, inside: Headline, outside: Headline) -> Figure:
     side = alt.Axis(**upright(f"{outside.title}, {outside.unit} ↑"), minExtent=38, tickCount=5)
     y = alt.Y("ood:Q", scale=scale, axis=side)
     base = alt.Chart(path)
-    line = base.mark_line(strokeWidth=2).encode(x, y, colour(run), alt.Order("generation:Q"))
-    steps = (
-        base.transform_filter(f"datum.generation < {run.last}")
-        .mark_point(filled=True, size=14)
-        .encode(x, y, colour(run))
-    )
-    end = base.transform_filter(f"datum.generation == {run.last}").mark_point(
-        filled=True, size=120, opacity=1
-    )
-    start = base.transform_filter("datum.generation == 0").mark_point(filled=False, size=260, color=MUTED)
-    chart = line + steps + end.encode(x, y, colour(run)) + start.encode(x, y)
+    last, first = pl.col("generation") == run.last, pl.col("generation") == 0
+    end = alt.Chart(path.filter(last)).mark_point(filled=True, size=120, opacity=1)
+    start = alt.Chart(path.filter(first)).mark_point(filled=False, size=260, color=MUTED)
+    layers = [
+        base.mark_line(strokeWidth=2).encode(x, y, colour(run), alt.Order("generation:Q")),
+        base.mark_point(filled=True, size=14).encode(x, y, colour(run)),
+        end.encode(x, y, colour(run)),
+        start.encode(x, y),
+    ]
     if share:
-        diagonal = pl.DataFrame({"id": [0.0, 1.0], "ood": [0.0, 1.0]})
-        chart = (
-            alt.Chart(diagonal).mark_line(color=MUTED, strokeDash=[3, 4], strokeWidth=1).encode(x, y) + chart
-        )
+        diagonal = alt.Chart(pl.DataFrame({"id": [0.0, 1.0], "ood": [0.0, 1.0]}))
+        layers.insert(0, diagonal.mark_line(color=MUTED, strokeDash=[3, 4], strokeWidth=1).encode(x, y))
     good = "up and to the right" if share else "down and to the left"
     note = f"Ring: generation 0. Large dot: the last generation. Good is {good}; dashes: no gap."
-    svg = render(chart.properties(width=WIDTH + 20, height=WIDTH - 40))
+    svg = render(layers, WIDTH + 20, WIDTH - 40)
     return Figure(f"trajectory-{outside.split}", f"ID against OOD {outside.split}", note, svg)
 
 

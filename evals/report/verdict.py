@@ -55,7 +55,7 @@ def sentence(trend: Trend) -> str:
         "fell": f"{name} fell from {levels}.",
         "kept": f"{name} stayed the same: {levels}.",
         "unclear": f"{name} went from {levels}, but the interval includes no change.",
-        "moved": f"{name} went from {levels}; without a second seed this may be chance.",
+        "moved": f"{name} went from {levels} in one seed.",
         "unknown": f"{name} was not measured at both ends, so nothing can be said.",
     }[trend.direction]
 
@@ -91,6 +91,8 @@ def _illusion(found: list[Trend]) -> str:
 
 def _ranking(found: Ranking) -> str:
     name, scale = found.headline.title, found.headline.scale
+    if found.floor:
+        return f"{name}: no arm gets more than {number(found.level)} right, too little to tell arms apart."
     lead = f"{name}: {quoted(found.best)} is best at the last generation ({number(found.level)})"
     ahead = listed([f"{quoted(p.b)} by {change(p.difference, scale)}" for p in found.ahead])
     tied = listed([quoted(p.b) for p in found.tied])
@@ -116,7 +118,12 @@ def _leader(run: Run, rankings: list[Ranking]) -> str:
     ]
     if not suites:
         return "No arm can be called the best: there is no accuracy or likelihood on a fixed test to compare."
-    return " ".join(_leads(found, len(run.seeds)) for found in suites)
+    told = sorted(suites, key=lambda found: found.floor)  # axes that nobody solves come last
+    return " ".join(_unsolved(found) if found.floor else _leads(found, len(run.seeds)) for found in told)
+
+
+def _unsolved(found: Ranking) -> str:
+    return f"No arm solves OOD “{found.headline.split}” (at most {number(found.level)} right): it cannot tell arms apart."
 
 
 def _leads(found: Ranking, seeds: int) -> str:

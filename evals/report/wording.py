@@ -22,8 +22,10 @@ def number(value: float) -> str:
         text = f"{value:.1f}"
     elif size >= 1:
         text = f"{value:.2f}"
-    else:
+    elif size >= 0.001 or size < 0.00005:
         text = f"{value:.3f}"
+    else:
+        text = f"{value:.4f}"
     return (
         MINUS + text[1:] if text.startswith("-") and float(text.replace(",", "")) != 0 else text.lstrip("-")
     )

@@ -30,5 +30,5 @@ def write(run_dir: Path) -> tuple[Path, Path]:
     folder = run_dir / "report_figures"
     folder.mkdir(exist_ok=True)
     for figure in figures:
-        (folder / f"{figure.name}.svg").write_text(standalone(figure.svg), encoding="utf-8")
+        (folder / figure.file).write_text(standalone(figure.svg), encoding="utf-8")
     return html, text

@@ -56,8 +56,8 @@ PHASE_SUMS = {
 WriteRun = Callable[..., Path]
 
 
-@pytest.fixture
-def write_run(tmp_path: Path) -> WriteRun:
+@pytest.fixture(scope="session")
+def write_run(tmp_path_factory: pytest.TempPathFactory) -> WriteRun:
     """`write_run(arms=..., seeds=..., ...)` writes a run directory and returns its path."""
 
     def write(
@@ -70,7 +70,7 @@ def write_run(tmp_path: Path) -> WriteRun:
         hostile: str = "",
         shift: float = 0.0,
     ) -> Path:
-        folder = tmp_path / name
+        folder = tmp_path_factory.mktemp("runs") / name
         folder.mkdir()
         rows = [
             row
