@@ -48,7 +48,10 @@ class Supervised(Spec):
     def fit(
         self, generator: TinyTransformer, data: pl.DataFrame, *, seed: int
     ) -> tuple[TinyTransformer, dict[str, float]]:
-        """Train a copy of the generator; the optimiser starts fresh."""
+        """Train a copy of the generator; the optimiser starts fresh.
+
+        `tokens_trained` counts what was computed: copies of a row in one batch count once.
+        """
         from driftloop.generators.models.transformer import TinyTransformer
 
         texts = _Texts(generator, data, whole=self.loss_on == "all")
@@ -87,8 +90,8 @@ class Supervised(Spec):
     def diverged(self, step: int, loss: float, norm: float) -> TrainingDiverged:
         """The error that names the step, the loss, and the way out."""
         return TrainingDiverged(
-            f"loss {loss} and gradient norm {norm} at step {step} of {self.steps} "
-            f"(learning_rate={self.learning_rate}); lower learning_rate, raise warmup, or start from finite weights"
+            f"loss {loss} and gradient norm {norm} at step {step} of {self.steps}, with "
+            f"learning_rate={self.learning_rate}: lower it, raise warmup, or start from finite weights"
         )
 
 
