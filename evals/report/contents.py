@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
+from pathlib import Path
 
 from driftloop.evals.report.costs import cost_tables
 from driftloop.evals.report.glossary import Term, term
@@ -76,7 +77,9 @@ def contents(run: Run) -> Contents:
 def command(run: Run) -> str:
     """The command that made the run, ready to paste; "" where it was not recorded."""
     words = run.provenance.get("command") or ""
-    return shlex.join(map(str, words)) if isinstance(words, list) else str(words)
+    if not isinstance(words, list):
+        return str(words)
+    return shlex.join([Path(str(words[0])).name, *map(str, words[1:])]) if words else ""
 
 
 def _facts(run: Run) -> str:

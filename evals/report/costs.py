@@ -38,26 +38,17 @@ def _seconds(run: Run) -> Table | None:
     times = run.timings.filter(pl.col("cpu_s").is_not_null())
     if times.is_empty():
         return None
-    sums = times.group_by("arm", "phase").agg(pl.col("cpu_s", "wall_s").sum())
     phases = times["phase"].unique(maintain_order=True).to_list()
-    known = {(arm, phase): cpu for arm, phase, cpu, _ in sums.iter_rows()}
-    rows = [
-        (
-            arm,
-            *[number(known.get((arm, p), 0.0)) for p in phases],
-            _sum(sums, arm, "cpu_s"),
-            _sum(sums, arm, "wall_s"),
-        )
-        for arm in run.arms
-    ]
-    every = [number(float(sums.filter(pl.col("phase") == p)["cpu_s"].sum())) for p in phases]
-    rows.append(("all arms", *every, number(float(sums["cpu_s"].sum())), number(float(sums["wall_s"].sum()))))
-    names = [PHASES.get(phase, phase) for phase in phases]
-    return Table("Seconds of processor time", NOTE, ("arm", *names, "sum, CPU s", "sum, wall s"), tuple(rows))
+    rows = [(PHASES.get(p, p), *_split(run, times.filter(pl.col("phase") == p), "cpu_s")) for p in phases]
+    rows.append(("sum, processor", *_split(run, times, "cpu_s")))
+    rows.append(("sum, wall clock", *_split(run, times, "wall_s")))
+    return Table("Seconds", NOTE, ("stage", *run.arms, "all arms"), tuple(rows))
 
 
-def _sum(sums: pl.DataFrame, arm: str, column: str) -> str:
-    return number(float(sums.filter(pl.col("arm") == arm)[column].sum()))
+def _split(run: Run, times: pl.DataFrame, column: str) -> list[str]:
+    """Seconds of each arm, then of all."""
+    each = [times.filter(pl.col("arm") == arm) for arm in run.arms]
+    return [number(float(part[column].sum())) for part in (*each, times)]
 
 
 def _counted(run: Run) -> Table | None:

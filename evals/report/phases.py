@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,6 @@ from driftloop.evals.report.wording import factor, listed
 from driftloop.evals.significance import over_seeds
 
 ORDER = ("sampling", "selection", "mixing", "retraining")
-LABELS = {name: name for name in (*ORDER, "total")}
 
 
 def attribution(run: Run, order: str = "q1") -> dict[str, dict[str, Estimate]]:
@@ -43,8 +43,10 @@ def waterfalls(run: Run, order: str = "q1") -> dict[str, Figure]:
 def told(phases: dict[str, Estimate]) -> str:
     """The attribution of one arm in words."""
     lost = {p: e for p, e in phases.items() if p != "total"}
-    certain = [f"{LABELS[p]} ({factor(e.value)})" for p, e in lost.items() if e.hi < 0]
-    gained = [f"{LABELS[p]} ({factor(e.value)})" for p, e in lost.items() if e.lo > 0]
+    if all(math.isnan(e.lo) for e in lost.values()):
+        return "in one seed: " + listed([f"{p} {factor(e.value)}" for p, e in lost.items()])
+    certain = [f"{p} ({factor(e.value)})" for p, e in lost.items() if e.hi < 0]
+    gained = [f"{p} ({factor(e.value)})" for p, e in lost.items() if e.lo > 0]
     parts = [f"loses in {listed(certain)}"] if certain else []
     parts += [f"gains in {listed(gained)}"] if gained else []
     return " and ".join(parts) or "no phase has a gain or loss whose interval excludes zero"
