@@ -16,7 +16,7 @@ HOW = (
     "Thin lines are single seeds. Arms are compared within a seed, because both arms of a seed share their "
     "random numbers.",
     "“Unchanged” means that the whole interval of the change lies within ±0.05 (shares), a factor of 1.25 "
-    "(counts) or 5 % of the start (other units).",
+    "(counts) or 5 % of the start (other units).",
     "“Separated” means that the paired interval excludes zero, also after Holm's correction for the number "
     "of pairs.",
 )
@@ -35,7 +35,7 @@ ALWAYS = (
 
 def sureness(run: Run) -> tuple[str, ...]:
     """How the intervals were made and what they can detect, one sentence each."""
-    intervals = "every ± and every band is a 95 % interval of the mean over seeds (Student's t)."
+    intervals = "every ± and every band is a 95 % interval of the mean over seeds (Student's t)."
     first = f"Each arm was played with {several(len(run.seeds), 'seed')}; {intervals}"
     return (first if len(run.seeds) > 1 else ONE_SEED, *HOW, *_detectable(run))
 
@@ -48,7 +48,7 @@ def _detectable(run: Run) -> list[str]:
         if known:
             size = factor(max(known)) if headline.scale == "ratio" else number(max(known))
             lines.append(
-                f"{headline.title}: a true difference below {size} would often be missed (power 80 %)."
+                f"{headline.title}: a true difference below {size} would often be missed (power 80 %)."
             )
     return lines
 

@@ -84,9 +84,9 @@ def _illusion(found: list[Trend]) -> str:
     lost = [t.headline.title for t in found if t.headline.axis in ("id", "ood") and t.better is False]
     if not own or not lost:
         return ""
-    better = f"{own[0].headline.title} {number(own[0].start.value)} to {number(own[0].end.value)}"
+    better = f"{own[0].headline.title.lower()}: {number(own[0].start.value)} to {number(own[0].end.value)}"
     worse = listed(lost)
-    return f"Illusion of quality: it looks better to itself ({better}) and got worse on fixed tests: {worse}."
+    return f"Illusion of quality: by its own samples it improved ({better}), on fixed tests it got worse: {worse}."
 
 
 def _ranking(found: Ranking) -> str:
@@ -105,10 +105,8 @@ def _line(run: Run, arms: tuple[ArmVerdict, ...], rankings: list[Ranking]) -> st
     parts = [_leader(run, rankings)] if len(run.arms) > 1 else [_alone(arms[0])]
     fooled = [quoted(a.arm) for a in arms if a.illusion]
     if fooled:
-        looks, its = ("looks", "its") if len(fooled) == 1 else ("look", "their")
-        parts.append(
-            f"{listed(fooled)} only {looks} good: {its} own samples improve while a fixed test gets worse."
-        )
+        looks = "looks better than it is: its" if len(fooled) == 1 else "look better than they are: their"
+        parts.append(f"{listed(fooled)} {looks} own samples improve while a fixed test gets worse.")
     return " ".join(parts)
 
 
