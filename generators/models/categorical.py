@@ -89,7 +89,8 @@ class TabularGenerator:
         owner = np.repeat(np.arange(len(drawn)), [len(rows) for rows, _ in drawn])
         row, count = np.concatenate([np.empty((2, 0), np.int64), *drawn], axis=1)
         parents = prompts["parent_id"].to_list() if "parent_id" in prompts.columns else [None] * len(drawn)
-        return self.strings.frame[row].select(
+        rows: pl.DataFrame = self.strings.frame[row]
+        return rows.select(
             pl.Series("parent_id", [parents[i] for i in owner], dtype=pl.UInt64),
             "prompt",
             "response",

@@ -110,16 +110,18 @@ class TinyTransformer:
 
     def logprob(self, texts: pl.DataFrame, *, complete: bool = True) -> np.ndarray:
         """ln p(response | prompt) in nats of each row, shape (rows,)."""
+        from driftloop.generators.engines.decoder import one_thread
         from driftloop.generators.engines.passes import Passes
 
         rows, given = self.ids(texts, complete=complete)
         passes, result = Passes(self.model), np.zeros(len(rows))
-        for members in _alike(np.array([len(r) for r in rows], np.int64)):
-            ids = np.stack([rows[i] for i in members])
-            asked = np.arange(ids.shape[1]) >= given[members][:, None]
-            if asked.any():
-                row = asked[:, 1:].T.nonzero()[1]
-                result[members] = -np.bincount(row, passes.nll(ids, asked), len(members))
+        with one_thread():
+            for members in _alike(np.array([len(r) for r in rows], np.int64)):
+                ids = np.stack([rows[i] for i in members])
+                asked = np.arange(ids.shape[1]) >= given[members][:, None]
+                if asked.any():
+                    row = asked[:, 1:].T.nonzero()[1]
+                    result[members] = -np.bincount(row, passes.nll(ids, asked), len(members))
         return result
 
     def ids(self, texts: pl.DataFrame, *, complete: bool = True) -> tuple[list[np.ndarray], np.ndarray]:

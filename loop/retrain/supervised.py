@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from driftloop.generators.models.transformer import TinyTransformer
 
 SMOOTHING = 0.95  # of the loss that `patience` watches
+CONVERGED_NATS = 1e-3  # a smaller fall of that loss is none
 WINDOW = 16  # batches whose rows are sorted by length together
 
 
@@ -52,19 +53,21 @@ class Supervised(Spec):
 
         `tokens_trained` counts what was computed: copies of a row in one batch count once.
         """
+        from driftloop.generators.engines.decoder import one_thread
         from driftloop.generators.models.transformer import TinyTransformer
 
         texts = _Texts(generator, data, whole=self.loss_on == "all")
         model = generator.model.copy()
         step = _Steps(self, model)
         best, since, smooth, tokens = math.inf, 0, math.nan, 0
-        for number, batch in enumerate(self._batches(texts, rng(seed))):
-            loss, used = step(number, *texts.batch(batch))
-            tokens += used
-            smooth = loss if math.isnan(smooth) else SMOOTHING * smooth + (1 - SMOOTHING) * loss
-            best, since = (smooth, 0) if smooth < best else (best, since + 1)
-            if self.patience and since >= self.patience:
-                break
+        with one_thread():
+            for number, batch in enumerate(self._batches(texts, rng(seed))):
+                loss, used = step(number, *texts.batch(batch))
+                tokens += used
+                smooth = loss if math.isnan(smooth) else SMOOTHING * smooth + (1 - SMOOTHING) * loss
+                best, since = (smooth, 0) if smooth < best - CONVERGED_NATS else (best, since + 1)
+                if self.patience and since >= self.patience:
+                    break
         report = {"tokens_trained": float(tokens), "optimizer_steps": number + 1.0, "final_loss": smooth}
         return TinyTransformer(model, generator.tokens, generator.engine), report
 

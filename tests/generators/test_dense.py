@@ -22,7 +22,7 @@ MODEL.flat.mul_(1.5)
 
 def drawn(counts: list[int], *, seed: int = 0, limit: int = LIMIT, **settings: float) -> Drawn:
     prompts = [np.array(p) for p in ([1, 3], [1, 4], [1, 3, 4])][: len(counts)]
-    sampling = Sampling(**settings)  # type: ignore[arg-type]
+    sampling = Sampling(**settings)
     return draw(
         SHAPE,
         MODEL.hf_state(),
@@ -114,7 +114,7 @@ def test_greedy_takes_the_likeliest_token_each_time() -> None:
 )
 def test_truncation_keeps_the_nucleus(settings: dict[str, float], expected: list[float]) -> None:
     logits = torch.tensor([[0.5, 0.3, 0.15, 0.05]]).log()
-    assert tempered(logits, Sampling(**settings))[0].tolist() == pytest.approx(expected)  # type: ignore[arg-type]
+    assert tempered(logits, Sampling(**settings))[0].tolist() == pytest.approx(expected)
 
 
 def test_a_prompt_that_fills_the_context_is_refused() -> None:
