@@ -22,6 +22,10 @@ class Spec(BaseModel):
         """Canonical JSON of all settings: two parts with one identity behave alike."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True)
 
+    def fingerprint(self) -> str:
+        """A hash of what the part reads besides its settings, such as files; "" where there is nothing."""
+        return ""
+
 
 @cache
 def kinds(package: str, group: str) -> dict[str, type[Spec]]:

@@ -141,7 +141,7 @@ def token(value: Any) -> Any:
     if isinstance(value, Promise):
         return ["stage", value.key]
     if isinstance(value, Spec):
-        return ["spec", value.identity()]
+        return ["spec", value.identity(), value.fingerprint()]
     if isinstance(value, tuple):
         return ["tuple", *(token(v) for v in value)]
     if value is None or isinstance(value, bool | int | float | str):

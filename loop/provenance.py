@@ -70,11 +70,15 @@ def cpu() -> str:
 
 
 def inputs(config: Config) -> dict[str, str]:
-    """SHA-256 of every file that a world reads, by its path."""
-    worlds = [arm.world.model_dump(mode="json") for arm in config.arms.values()]
-    named = {str(value) for world in worlds for key, value in world.items() if key.endswith("path") and value}
-    return {
-        name: hashlib.sha256(Path(name).read_bytes()).hexdigest()
-        for name in sorted(named)
-        if Path(name).is_file()
-    }
+    """SHA-256 of every file that a world names, by its path."""
+    words = {word for arm in config.arms.values() for word in strings(arm.world.model_dump(mode="json"))}
+    named = sorted(word for word in words if os.sep in word and Path(word).is_file())
+    return {name: hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in named}
+
+
+def strings(tree: Any) -> list[str]:
+    """Every string value of nested settings."""
+    if isinstance(tree, str):
+        return [tree]
+    values = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ()
+    return [word for value in values for word in strings(value)]

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,8 @@ import polars as pl
 import pytest
 
 from driftloop.generators.models.transformer import Transformer
-from driftloop.loop.ledger import CorruptStage, Ledger, LedgerError, set_aside, write_atomic
+from driftloop.generators.worlds.corpus import CorpusWorld
+from driftloop.loop.ledger import CorruptStage, Ledger, LedgerError, set_aside, token, write_atomic
 
 CALLS: list[str] = []
 
@@ -147,3 +150,19 @@ def test_samples_that_break_their_contract_are_not_written(ledger: Ledger) -> No
 
 def broken_samples(*, seed: int) -> pl.DataFrame:
     return pl.DataFrame({"prompt": ["a"], "quality": [2.0]})
+
+
+def test_a_world_whose_files_changed_is_another_world(tmp_path: Path) -> None:
+    """The settings are the same, the text is not: the key must differ, so that the stage is computed anew."""
+    text = tmp_path / "text.txt"
+    keys = []
+    for version in ("one", "two"):
+        text.write_text("\n".join(f"line {i} of version {version} is here" for i in range(200)))
+        code = f"from driftloop.generators.worlds.corpus import CorpusWorld as W; print(W(path={str(text)!r}).fingerprint())"
+        keys.append(
+            subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        )
+
+    assert keys[0] != keys[1]
+    world = CorpusWorld(path=str(text))
+    assert token(world) == ["spec", world.identity(), keys[1].strip()]
