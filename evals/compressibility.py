@@ -8,11 +8,12 @@ import zlib
 import numpy as np
 import polars as pl
 
-from driftloop.evals.abundance import texts
+from driftloop.evals.abundance import subsample, texts
 from driftloop.evals.estimate import Context, Estimate, Measure
 from driftloop.generators.seeds import rng
 
 PARTS = 10  # blocks that the standard error comes from
+MOST = 10_000  # copies that are compressed: deflate looks back 32 KiB only, more copies say nothing new
 
 
 def ratio(lines: list[bytes]) -> float:
@@ -24,12 +25,12 @@ def ratio(lines: list[bytes]) -> float:
 def _compression(samples: pl.DataFrame, context: Context) -> Estimate:
     """On sorted lines, so that row order cannot matter; the error from ten random blocks."""
     distinct = texts(samples, context)
-    counts = distinct["count"].to_numpy().astype(np.int64)
+    counts = subsample(distinct["count"].to_numpy(), MOST, seed=context.seed)
     copies = int(counts.sum())
     if not copies:
         return Estimate.missing()
-    coded = [text.encode() for text in distinct["response"]]
-    order = np.repeat(np.arange(len(coded)), counts)
+    coded = [text.encode() for text in distinct["response"].filter(counts > 0)]
+    order = np.repeat(np.arange(len(coded)), counts[counts > 0])
     value = ratio([coded[i] for i in order])
     if copies < 2 * PARTS:
         return Estimate(value, math.nan, math.nan, math.nan, copies)
