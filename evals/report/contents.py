@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from driftloop.evals.report.costs import cost_tables
+from driftloop.evals.report.everything import everything, population
 from driftloop.evals.report.glossary import Term, term
 from driftloop.evals.report.groups import Group, groups
 from driftloop.evals.report.headlines import headlines
@@ -31,9 +32,11 @@ class Contents:
     settings: Table
     key: tuple[Figure, ...]
     phases: tuple[tuple[str, Figure, Figure | None], ...]  # arm, waterfall, generation by generation
+    population: Table | None
     arms: Table
     paths: tuple[Figure, ...]
     groups: tuple[Group, ...]
+    everything: Table
     drift: tuple[Drift, ...]
     sure: tuple[str, ...]
     pairs: Table
@@ -58,9 +61,11 @@ def contents(run: Run) -> Contents:
         settings=settings_table(run),
         key=panels(run, key),
         phases=tuple((arm, fall, bars.get(arm)) for arm, fall in falls.items()),
+        population=population(run),
         arms=arm_table(run),
         paths=trajectories(run),
         groups=groups(run, shown=key),
+        everything=everything(run),
         drift=drift(run),
         sure=sureness(run),
         pairs=pair_table(run),

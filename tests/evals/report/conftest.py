@@ -110,6 +110,23 @@ def _lineage(
             if stage == "model" and t < generations:
                 rows.append((arm, seed, t, "chosen", metric, axis, unit, value, 0.01, value, value, 1000))
                 rows.append((arm, seed, t, "real", metric, axis, unit, start * 1.02, 0.01, 0.0, 1.0, 1000))
+    size = 1800.0 if number == 0 else float("nan")
+    rows.append(
+        (
+            arm,
+            seed,
+            generations,
+            "loop",
+            "loop/effective_population",
+            "loop",
+            "copies",
+            size,
+            90.0,
+            0.0,
+            9e3,
+            6,
+        )
+    )
     for t in range(generations):
         total = 0.0
         for phase, sums in PHASE_SUMS.items():

@@ -127,6 +127,17 @@ def test_hostile_names_of_runs_and_arms_are_escaped(write_run: WriteRun) -> None
     parsed(html)
 
 
+def test_every_measure_stands_in_a_table_for_those_who_cannot_see_the_pictures(html: str, text: str) -> None:
+    for words in (
+        "Distinct 2-grams",
+        "Distance to the real distribution",
+        "Effective population size",
+        "1800 ± 0",
+    ):
+        assert words in html
+        assert words in text
+
+
 def test_pictures_scale_and_follow_the_colours_of_the_page(html: str) -> None:
     pictures = [attrs for tag, attrs in parsed(html).seen if tag == "svg"]
     assert len(pictures) > 20
