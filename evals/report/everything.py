@@ -59,4 +59,6 @@ def population(run: Run) -> Table | None:
 
 def _mean(run: Run, arm: str, metric: str) -> str:
     values = run.values("loop", metric).filter(pl.col("arm") == arm)["value"]
-    return level(over_seeds(values.to_numpy()))
+    estimate = over_seeds(values.to_numpy())
+    some = f" ({estimate.n} of {len(values)} seeds)" if 0 < estimate.n < len(values) else ""
+    return level(estimate) + some

@@ -128,10 +128,34 @@ diversity/ead2 | Distinct 2-grams, length-adjusted | up
     Lexical: distinct pairs against what chance would give at this length.
 diversity/compression_ratio | Repetitiveness | down
     Lexical: how much does the text shrink when compressed? Higher repeats itself more.
-concentration/top* | Mass on the top {} of modes | down
-    What share of the output do the few most frequent things take?
+concentration/top1_share | Mass on the most frequent mode | down
+    What share of the output does the single most frequent thing take?
+concentration/top10_share | Mass on the ten most frequent modes | down
+    What share of the output do the ten most frequent things take?
+concentration/top1pct_share | Mass on the top 1 % of modes | down
+    What share of the output does the most frequent hundredth of things take?
+diversity/hill_inf | Modes in use, order infinity | up
+    One over the share of the most frequent mode: how far is one thing from taking over?
+diversity/richness_chao1 | Modes in existence, estimated | up
+    At least how many different things could it say, unseen ones included? (Chao1)
+diversity/hill1_chao_shen | Modes in use, unseen ones included | up
+    The effective number of modes, corrected for what the sample missed. (Chao and Shen)
+diversity/hill2_unbiased | Frequent modes in use, unbiased | up
+    The effective number of frequent modes, whatever the sample size.
+diversity/good_turing_coverage | Share of its own output seen | neither
+    How much of what the model could say has this sample seen? High after a collapse, too.
+diversity/valid_v | Valid share v | up
+    How likely is a sample to be valid? One half of the effective diversity v²u.
+diversity/valid_u | Distinct pairs u | up
+    How likely do two valid samples differ? The other half of v²u.
+diversity/effective_v2u | Effective diversity v²u | up
+    How likely are two samples both valid and different?
 complexity/structural_mean | Structural complexity | neither
     How intricate is what it writes, in the world's own unit?
+complexity/structural_p10 | Structural complexity, simplest tenth | neither
+    How intricate are its simple samples? (10th percentile)
+complexity/structural_p90 | Structural complexity, most intricate tenth | neither
+    How intricate are its intricate samples? (90th percentile)
 complexity/description_bytes | Description length | neither
     How many compressed bytes does one sample take?
 complexity/tokens_mean | Tokens per sample | neither
