@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 
@@ -77,6 +78,10 @@ class Llama:
     def copy(self) -> Llama:
         """The same weights in memory of their own."""
         return Llama(self.shape, self.flat.detach().clone())
+
+    def __reduce__(self) -> tuple[Callable[[Shape, np.ndarray], Llama], tuple[Shape, np.ndarray]]:
+        """Pickled one by one, the views would no longer share memory with `flat`."""
+        return _restored, (self.shape, self.flat.numpy())
 
     def hf_state(self) -> dict[str, Tensor]:
         """Weights under Hugging Face's names (views, fp32)."""
@@ -180,6 +185,12 @@ def load(folder: Path) -> Llama:
         context=c["max_position_embeddings"],
     )
     return Llama.from_hf_state(shape, load_file(folder / "model.safetensors"))
+
+
+def _restored(shape: Shape, flat: np.ndarray) -> Llama:
+    import torch
+
+    return Llama(shape, torch.from_numpy(flat.copy()))
 
 
 def _layout(s: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +33,9 @@ class Tokens:
         self._library.encode_special_tokens = True  # "<eos>" in somebody's text is text
         self._is_char = json.loads(file)["model"]["type"] == "WordLevel"
 
+    def __reduce__(self) -> tuple[type[Tokens], tuple[str]]:
+        return Tokens, (self.file,)
+
     @property
     def size(self) -> int:
         """Number of tokens, marks included."""
@@ -46,8 +50,8 @@ class Tokens:
         if not self._is_char:
             found = self._library.encode_batch_fast(list(texts), add_special_tokens=False)
             return [np.array(e.ids, np.int64) for e in found]
-        lengths = np.fromiter(map(len, texts), np.int64, len(texts))
-        return np.split(self._look_up("".join(texts)), lengths.cumsum()[:-1]) if len(texts) else []
+        ids, ends = self._look_up("".join(texts)), accumulate(map(len, texts), initial=0)
+        return [ids[start:end] for start, end in pairwise(ends)]
 
     def decode(self, tokens: np.ndarray) -> list[str]:
         """The texts of token rows, shape (rows, length), padded with -1; an EOS is dropped."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,14 @@ def test_transformers_opens_the_folder_with_model_and_tokenizer(
         logs = model(ids).logits.log_softmax(-1)[0, :-1].gather(-1, ids[0, 1:, None])
     whole = pl.DataFrame({"prompt": [""], "response": ["03:02+01"]})
     assert generator.logprob(whole)[0] == pytest.approx(float(logs.sum()), abs=1e-4)
+
+
+def test_a_pickled_generator_can_still_be_trained(generator: TinyTransformer) -> None:
+    copy: TinyTransformer = pickle.loads(pickle.dumps(generator))
+    assert torch.equal(copy.model.flat, generator.model.flat)
+    copy.model.flat.add_(1)
+    assert torch.equal(copy.model.weights["norm"], generator.model.weights["norm"] + 1)
+    assert copy.tokens.encode(["07:"])[0].tolist() == generator.tokens.encode(["07:"])[0].tolist()
 
 
 def test_weights_depend_on_the_seed_alone() -> None:
