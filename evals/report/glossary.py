@@ -134,6 +134,10 @@ concentration/top10_share | Mass on the ten most frequent modes | down
     What share of the output do the ten most frequent things take?
 concentration/top1pct_share | Mass on the top 1 % of modes | down
     What share of the output does the most frequent hundredth of things take?
+concentration/sequence_entropy | Entropy of whole samples | up
+    How unpredictable is a whole sample? Nats; it falls as the model settles on a few.
+concentration/token_entropy | Entropy per token | up
+    How unpredictable is one token? Nats; it falls as the model grows sure of itself.
 diversity/hill_inf | Modes in use, order infinity | up
     One over the share of the most frequent mode: how far is one thing from taking over?
 diversity/richness_chao1 | Modes in existence, estimated | up

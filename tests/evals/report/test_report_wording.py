@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from driftloop.evals.estimate import Estimate
 from driftloop.evals.report.glossary import TERMS, term
 from driftloop.evals.report.wording import change, factor, level, listed, number, probability, signed
+from driftloop.evals.stages import measures
 
 
 @pytest.mark.parametrize(
@@ -66,6 +67,12 @@ def test_every_term_has_a_question_and_finds_itself() -> None:
         assert known.question.endswith((".", "?", ")"))
         assert known.mark
         assert term(known.pattern.replace("*", "x")) is known
+
+
+def test_the_glossary_and_the_measures_agree_on_what_is_better() -> None:
+    described = {measure.name: term(measure.name) for measure in measures()}
+    assert {name for name, known in described.items() if known.name == name} == set()
+    assert {name: known.better for name, known in described.items()} == {m.name: m.better for m in measures()}
 
 
 def test_axes_strategies_and_reasons_are_filled_into_names() -> None:
