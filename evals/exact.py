@@ -34,6 +34,18 @@ def expected_distinct(p: np.ndarray, k: int) -> float:
     return float(-np.expm1(k * np.log1p(-np.minimum(p, 1 - 1e-16))).sum())
 
 
+def cumulative_coverage(p: np.ndarray, draws: int) -> np.ndarray:
+    """Chance that rounds of `draws` draws each have met an outcome by their end: 1 - prod (1 - p_s)^draws.
+
+    It grows however the model narrows, so it never shares a name with the coverage of one model (arXiv 2509.06941).
+
+    Args:
+        p: probability of each outcome in each round, shape (rounds, outcomes).
+        draws: per round.
+    """
+    return np.asarray(-np.expm1(draws * np.log1p(-np.minimum(p, 1 - 1e-16)).sum(axis=0)))
+
+
 def modes(world: World) -> pl.DataFrame | None:
     """The truth's modes in the order of `mode_logprobs`: frame (mode, probability), or None."""
     truth = world.truth("id")

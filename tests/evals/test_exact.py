@@ -7,7 +7,14 @@ import polars as pl
 import pytest
 
 from driftloop.evals.estimate import Context
-from driftloop.evals.exact import exact, expected_distinct, hill_exact, mode_logprobs, modes
+from driftloop.evals.exact import (
+    cumulative_coverage,
+    exact,
+    expected_distinct,
+    hill_exact,
+    mode_logprobs,
+    modes,
+)
 from driftloop.evals.exam import exam, sit
 from driftloop.evals.generalization import test_sets
 from driftloop.generators.contracts import Sampling
@@ -52,6 +59,15 @@ def tabular(p: np.ndarray) -> tuple[Given, Categorical]:
 
 def test_expected_distinct_outcomes_in_ten_draws() -> None:
     assert expected_distinct(np.array([0.5, 0.2, 0.1, 0.1, 0.05, 0.05]), 10) == pytest.approx(3.997, abs=5e-4)
+
+
+def test_cumulative_coverage_is_what_drawing_finds() -> None:
+    p = np.array([[0.3, 0.01, 0.0], [0.1, 0.02, 0.0]])
+    draw = np.random.default_rng(0)
+    met = np.mean([(draw.binomial(5, p) > 0).any(axis=0) for _ in range(20_000)], axis=0)
+    found = cumulative_coverage(p, 5)
+    assert (np.abs(met - found) <= 4 * np.sqrt(found * (1 - found) / 20_000)).all()
+    assert found == pytest.approx(1 - ((1 - p) ** 5).prod(axis=0))
 
 
 @pytest.mark.parametrize("q", [0, 1, 2])
