@@ -109,6 +109,7 @@ def generalization(
         weight = scores.exam.questions[split]["weight"].to_numpy() if split in judged else np.zeros(0)
         means[split] = {name: _mean(values, weight) for name, values in judged.get(split, {}).items()}
         rows += [row("test", f"{split}/{name}", axis, "share", e) for name, e in means[split].items()]
+        rows += _ability(scores, split, judged.get(split, {}).get("accuracy_exact"), axis)
         rows += [
             row("test", f"{split}/nll_{s}", axis, "nats per token", _nll(scores, split, s)) for s in STRATA
         ]
@@ -183,6 +184,25 @@ def _nll(scores: Scores, split: str, stratum: str) -> Estimate:
     rate = -scores.of(rows) / tokens
     cluster = rows["prompt"].to_numpy() if scores.exam.world.separator else np.arange(rows.height)
     return mean(rate, count * tokens, cluster)._replace(n=int(count.sum()))
+
+
+def _ability(
+    scores: Scores, split: str, chance: np.ndarray | None, axis: Literal["id", "ood"]
+) -> list[tuple[object, ...]]:
+    """Accuracy by rarity of what the prompt asks for: ability, which outlives the propensity to say it unasked.
+
+    Only where every prompt asks for one stratum, as in a world whose prompt names the mode.
+    """
+    test = scores.exam.tests.get(split)
+    if chance is None or test is None or test["stratum"].n_unique() < 2:
+        return []
+    asked = test.group_by("prompt", maintain_order=True).agg(pl.col("stratum").unique())
+    if not (asked["stratum"].list.len() == 1).all():
+        return []
+    questions = scores.exam.questions[split].join(asked, on="prompt", how="left", maintain_order="left")
+    stratum, weight = questions["stratum"].list.first().to_numpy(), questions["weight"].to_numpy()
+    found = {s: _mean(chance[stratum == s], weight[stratum == s]) for s in STRATA}
+    return [row("test", f"{split}/accuracy_{s}", axis, "share", e) for s, e in found.items()]
 
 
 def _gaps(means: dict[str, dict[str, Estimate]]) -> list[tuple[object, ...]]:

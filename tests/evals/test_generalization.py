@@ -17,6 +17,7 @@ from driftloop.evals.rarity import strata, stratify
 from driftloop.generators.contracts import Sampling
 from driftloop.generators.seeds import rng
 from driftloop.generators.worlds.categorical import Categorical
+from driftloop.generators.worlds.rewrite import Rewrite
 from driftloop.generators.worlds.targets import Targets
 
 CONTEXT = Context(100, 7)
@@ -148,6 +149,37 @@ def test_surprise_is_per_token_and_by_stratum() -> None:
         total = -(logs * copies).sum() / (tokens * copies).sum()
         assert found[f"id/nll_{stratum}"]["value"] == pytest.approx(total)
         assert found[f"id/nll_{stratum}"]["n"] == part["count"].sum()
+
+
+class Echo:
+    """Answers with a chance of 0.2, and of 0.1 where the rule is of the rarest third; greedily with nothing."""
+
+    def __init__(self, world: Rewrite) -> None:
+        truth = world.truth("id")
+        assert truth is not None
+        rare = strata(truth["probability"].to_numpy()) == "tail"
+        self.rare = set(truth["prompt"].filter(pl.Series(rare)))
+
+    def logprob(self, texts: pl.DataFrame, *, complete: bool = True) -> np.ndarray:
+        return np.log(
+            [0.1 if (p + r)[:2] in self.rare else 0.2 for p, r in texts.select("prompt", "response").rows()]
+        )
+
+    def greedy(self, prompts: pl.DataFrame) -> pl.DataFrame:
+        return prompts.with_columns(pl.lit("").alias("response"))
+
+
+def test_ability_is_told_by_rarity_where_the_prompt_names_the_mode() -> None:
+    """In `rewrite` a prompt names its rule; in `targets` it does not."""
+    world = Rewrite(letters=5)
+    tests = test_sets(world, 200, seed=0)
+    found = rows(generalization(Echo(world), world, tests, CONTEXT))  # type: ignore[arg-type]
+    assert found["id/accuracy_head"]["value"] == pytest.approx(0.2)
+    assert found["id/accuracy_tail"]["value"] == pytest.approx(0.1)
+    asked = sum(found[f"id/accuracy_{s}"]["n"] for s in ("head", "middle", "tail"))
+    assert asked == tests["id"]["prompt"].n_unique()
+    plain = rows(generalization(Guess(WORLD, skill), WORLD, test_sets(WORLD, 50, seed=0), CONTEXT))
+    assert "id/accuracy_tail" not in plain
 
 
 class Flat:
