@@ -13,9 +13,9 @@ import numpy as np
 
 from driftloop.generators.engines.decoder import LANES, Decoder
 
-WIDTH = 128  # prefixes in one tile; the decoder's throughput is flat from 96 to 256
+WIDTH = 256  # prefixes in one tile: a row costs the same from 128 on, but wide tiles pay for fewer calls
 BUDGET_BYTES = 512 * 2**20
-CHEAP_BYTES = 2**20  # keys and values of a tile that are copied in less time than a step takes
+CHEAP_BYTES = 2**21  # keys and values of a tile that are copied in less time than a step takes
 
 
 class Nodes(NamedTuple):
