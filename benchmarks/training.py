@@ -1,9 +1,9 @@
-"""Training speed: ours, Hugging Face's Trainer, a bare torch loop over the same network, the machine's GEMM ceiling.
+"""Training speed: ours, Hugging Face's Trainer, a bare torch loop over its network, and the GEMM ceiling.
 
     python benchmarks/training.py [--steps 300] [--rounds 5]
 
-All in one process on one thread, in alternating rounds; CPU seconds, so that other load on the machine disturbs
-little; medians. Every contender trains the same random texts with AdamW, clipping at 1 and a cosine.
+All in one process on one thread, in alternating rounds; medians of CPU seconds, so that other load on the machine
+disturbs little. All train on the same random texts with AdamW and clipping at 1.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 
 import argparse
 import statistics
@@ -109,7 +110,7 @@ def bare(generator: TinyTransformer, ids: torch.Tensor, batch: int, steps: int) 
 
 def trainer(generator: TinyTransformer, ids: torch.Tensor, batch: int, steps: int) -> None:
     """transformers' Trainer with everything switched off that only reports."""
-    from transformers import Trainer, TrainingArguments
+    from transformers import PrinterCallback, Trainer, TrainingArguments
 
     with tempfile.TemporaryDirectory() as folder:
         settings = TrainingArguments(
@@ -128,13 +129,17 @@ def trainer(generator: TinyTransformer, ids: torch.Tensor, batch: int, steps: in
             disable_tqdm=True,
         )
         rows = [{"input_ids": row, "labels": row} for row in ids]
-        Trainer(model=opened(generator), args=settings, train_dataset=rows).train()
+        theirs = Trainer(model=opened(generator), args=settings, train_dataset=rows)
+        theirs.remove_callback(PrinterCallback)
+        theirs.train()
 
 
 def opened(generator: TinyTransformer) -> Any:
     """The same network in transformers."""
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder:
         generator.save(Path(folder))
         return AutoModelForCausalLM.from_pretrained(folder).train()

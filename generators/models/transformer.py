@@ -183,4 +183,5 @@ def _alike(lengths: np.ndarray) -> Iterator[np.ndarray]:
     """Rows of one length, in batches."""
     for length in np.unique(lengths):
         members = np.flatnonzero(lengths == length)
-        yield from np.array_split(members, -(-len(members) * int(length) // TOKENS_AT_ONCE))
+        at_once = max(1, TOKENS_AT_ONCE // int(length))
+        yield from np.split(members, range(at_once, len(members), at_once))
