@@ -24,7 +24,8 @@ Values = dict[str, np.ndarray]  # per prompt, shape (prompts,); NaN where the pr
 def test_sets(world: World, size: int, *, seed: int) -> dict[str, pl.DataFrame]:
     """Fixed held-out real data of every split: frames (prompt, response, count, stratum, n_tokens).
 
-    The same object comes back for the same arguments, so that everything derived from it is made once.
+    A world that holds out texts of its own (`test_split`) is tested on those; key `id` all the same. The same
+    object comes back for the same arguments, so that everything derived from it is made once.
 
     Args:
         world: the source; a split with little data gives what it has.
@@ -40,7 +41,8 @@ test_sets.__test__ = False  # type: ignore[attr-defined]  # pytest would collect
 @lru_cache(maxsize=8)
 def _test_sets(world_: Same, size: int, seed: int) -> dict[str, pl.DataFrame]:
     world: World = world_.value
-    drawn = {split: world.real(size, split, seed=stream(seed, "test", split)) for split in world.splits}
+    source = {split: split for split in world.splits} | {"id": getattr(world, "test_split", "id")}
+    drawn = {s: world.real(size, part, seed=stream(seed, "test", s)) for s, part in source.items()}
     return {split: stratify(_measured(frame), world, split) for split, frame in drawn.items()}
 
 

@@ -220,6 +220,20 @@ def test_test_sets_are_fixed_by_their_seed_alone() -> None:
     assert not again["id"].equals(test_sets(WORLD, 50, seed=4)["id"])
 
 
+def test_a_world_that_holds_texts_out_is_tested_on_those() -> None:
+    class Careful(Categorical):
+        @property
+        def test_split(self) -> str:
+            return "id/test"
+
+        def real(self, n: int, split: str = "id", *, seed: int) -> pl.DataFrame:
+            return super().real(n, "id", seed=seed).with_columns(pl.lit(split).alias("prompt"))
+
+    found = test_sets(Careful(types=3), 10, seed=0)
+    assert set(found) == {"id"}
+    assert set(found["id"]["prompt"]) == {"id/test"}
+
+
 def test_strata_are_thirds_and_ties_stay_together() -> None:
     assert strata(np.arange(9)).tolist() == ["tail"] * 3 + ["middle"] * 3 + ["head"] * 3
     assert set(strata(np.ones(9))) == {"middle"}
