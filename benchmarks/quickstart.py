@@ -1,9 +1,9 @@
 """The quickstart end to end, against the same loop written with transformers and the usual metric packages.
 
-    python benchmarks/quickstart.py [--arm quality] [--rounds 1] [--full] [--quick]
+    python benchmarks/quickstart.py [--arm quality] [--rounds 3] [--full] [--quick]
 
 1. The whole quickstart, as a newcomer runs it: `driftloop run` with 2 workers and nothing compiled yet.
-2. One lineage (`--arm`, seed 0, all generations) here and in `benchmarks/peer_loop.py`, in turns, each in a process
+2. Lineages (`--arm`, a seed each, all generations) here and in `benchmarks/peer_loop.py`, in turns, each in a process
    of its own on one thread. The peer's whole quickstart is extrapolated from it; `--full` plays every lineage instead.
 3. Whether both loops reach the same place.
 
@@ -77,8 +77,14 @@ AGREE = {  # what is compared: its name here, and its place in the peer's record
     "Hill-1 of all modes, exact": ("test", "diversity/exact_hill1", ("id", "exact_hill1")),
     "coverage@64, held-out targets": ("test", "diversity/coverage64_targets", ("ood/targets", "coverage64")),
     "own samples correct": ("model", "quality/correct_share", ("model", "correct")),
-    "Vendi of own samples": ("model", "diversity/vendi1", ("model", "vendi1")),
 }
+
+
+REPORT = """import sys, time, pathlib
+from driftloop.evals.report.write import write
+wall, cpu = time.perf_counter(), time.process_time()
+write(pathlib.Path(sys.argv[1]))
+print(time.process_time() - cpu, time.perf_counter() - wall)"""
 
 
 class Cost(NamedTuple):
@@ -104,7 +110,7 @@ def main() -> None:
         whole = measure_whole(tree, place)
         ours, peers = measure_lineages(tree, asked, place)
         print_lineage(tree, asked, ours, peers)
-        print_whole(tree, asked, whole[0], ours, peers)
+        print_whole(tree, asked, whole[0], report(whole[1]), peers)
         print_agreement(pl.read_parquet(whole[1] / "metrics.parquet"), peers)
     finally:
         shutil.rmtree(place, ignore_errors=True)
@@ -116,7 +122,7 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     options.add_argument("--arm", default="quality")
-    options.add_argument("--rounds", type=int, default=1, help="lineages of ours and of the peer, in turns")
+    options.add_argument("--rounds", type=int, default=3, help="lineages of each side, in turns, a seed each")
     options.add_argument("--full", action="store_true", help="every arm and seed in the peer as well")
     options.add_argument("--quick", action="store_true", help="a smoke test")
     return options.parse_args()
@@ -153,6 +159,12 @@ def drive(tree: dict[str, Any], place: Path, name: str) -> tuple[Cost, Path]:
     return timed(command, fails="driftloop run"), out
 
 
+def report(out: Path) -> Cost:
+    """What writing the report of a run took, imports aside: it is written once more."""
+    told = subprocess.run([sys.executable, "-c", REPORT, out], check=True, stdout=subprocess.PIPE, text=True)
+    return Cost(*map(float, told.stdout.split()))
+
+
 def measure_whole(tree: dict[str, Any], place: Path) -> tuple[Cost, Path]:
     """The whole quickstart with 2 workers, as installed: the numba cache is empty."""
     return drive(tree | {"executor": {"kind": "ray", "workers": 2}}, place, "whole")
@@ -164,32 +176,25 @@ class Lineage(NamedTuple):
     process: Cost
     phases: list[dict[str, Any]]
     seen: dict[tuple[str, int], Any]  # (arm, seed) -> the peer's measurements of the last generation
-    batch: int = 0
+    batch: int = 0  # of the peer's generate
+    report: Cost = Cost(0, 0)
 
 
 def measure_lineages(
     tree: dict[str, Any], asked: argparse.Namespace, place: Path
 ) -> tuple[list[Lineage], list[Lineage]]:
-    """Ours and the peer's in turns; with `--full` the peer plays all the others, too."""
-    alone = tree | {
-        "arms": {asked.arm: tree["arms"][asked.arm]},
-        "seeds": [0],
-        "executor": {"kind": "inline"},
-    }
+    """Ours and the peer's in turns, a seed each; with `--full` the peer plays all the others, too."""
+    alone = tree | {"arms": {asked.arm: tree["arms"][asked.arm]}, "executor": {"kind": "inline"}}
     ours, peers = [], []
-    for number in range(asked.rounds):
-        process, out = drive(alone, place, f"ours-{number}")
-        ours.append(Lineage(process, pl.read_ndjson(out / "timings.jsonl").to_dicts(), {}))
-        peers.append(peer(place / "ours-0.yaml", asked.arm, 0, place))
+    for seed in range(asked.rounds):
+        process, out = drive(alone | {"seeds": [seed]}, place, f"ours-{seed}")
+        phases = pl.read_ndjson(out / "timings.jsonl").to_dicts()
+        ours.append(Lineage(process, phases, {}, report=report(out)))
+        peers.append(peer(place / "whole.yaml", asked.arm, seed, place))
     if asked.full:
-        everything = place / "whole.yaml"
-        rest = [
-            (arm, seed)
-            for seed in range(tree["seeds"])
-            for arm in tree["arms"]
-            if (arm, seed) != (asked.arm, 0)
-        ]
-        peers += [peer(everything, arm, seed, place) for arm, seed in rest]
+        every = [(arm, seed) for seed in range(tree["seeds"]) for arm in tree["arms"]]
+        rest = [(arm, seed) for arm, seed in every if arm != asked.arm or seed >= asked.rounds]
+        peers += [peer(place / "whole.yaml", arm, seed, place) for arm, seed in rest]
     return ours, peers
 
 
@@ -239,7 +244,7 @@ def print_lineage(
     """Per base model and per generation, then whole processes."""
     of = tree["loop"]["generations"]
     print(
-        f"One lineage (arm {asked.arm}, seed 0, {of} generations, one thread; generate at batch {peers[0].batch}):\n"
+        f"One lineage (arm {asked.arm}, {of} generations, one thread, median of {asked.rounds} seeds; generate at batch {peers[0].batch}):\n"
     )
     print(
         "| | driftloop CPU-s | wall s | peer CPU-s | wall s | peer / driftloop, CPU |\n| --- | --- | --- | --- | --- | --- |"
@@ -249,13 +254,19 @@ def print_lineage(
         line(name if name in ("base model", "a generation") else f"· {name}", *(side[name] for side in sides))
     stages = [sum_of(side, unit) for side in (ours, peers[: asked.rounds]) for unit in ("cpu_s", "wall_s")]
     line("all phases, without start-up", *stages)
-    processes = [
-        statistics.median(getattr(one.process, unit) for one in side)
-        for side in (ours, peers[: asked.rounds])
-        for unit in ("cpu", "wall")
+    whole = [spent(side, unit) for side in (ours, peers[: asked.rounds]) for unit in ("cpu", "wall")]
+    bare = [
+        spent(side, unit, bare=True) for side in (ours, peers[: asked.rounds]) for unit in ("cpu", "wall")
     ]
-    line("the whole process, cold start included", *processes)
+    line("the process, cold start included, without the report", *bare)
+    line("the whole process (the peer writes no report)", *whole)
     print(f"\nNot computed by the peer, and part of driftloop's figures: {UNMEASURED}.\n")
+
+
+def spent(lineages: list[Lineage], unit: str, *, bare: bool = False) -> float:
+    """Seconds of the process, without the report if `bare`, median over lineages."""
+    costs = [one.process - one.report if bare else one.process for one in lineages]
+    return statistics.median(getattr(cost, unit) for cost in costs)
 
 
 def sum_of(lineages: list[Lineage], unit: str) -> float:
@@ -271,7 +282,7 @@ def line(name: str, our_cpu: float, our_wall: float, peer_cpu: float, peer_wall:
 
 
 def print_whole(
-    tree: dict[str, Any], asked: argparse.Namespace, whole: Cost, ours: list[Lineage], peers: list[Lineage]
+    tree: dict[str, Any], asked: argparse.Namespace, whole: Cost, written: Cost, peers: list[Lineage]
 ) -> None:
     """The whole quickstart: ours measured, the peer's extrapolated (or measured with `--full`)."""
     arms, seeds, of = len(tree["arms"]), tree["seeds"], tree["loop"]["generations"]
