@@ -28,16 +28,18 @@ def logprobs(
 
     Args:
         shape, weights: the model, under Hugging Face's names, fp32.
-        prompts, responses: token ids of each row; every prompt holds at least the begin mark.
+        prompts, responses: token ids of each row; every prompt holds at least the begin mark. Rows may be longer
+            than `shape.context`: rotary positions have no end.
         budget_bytes: of keys and values that wait.
 
     Raises:
-        ValueError: not one response per prompt, an empty prompt, or a row longer than `shape.context`.
+        ValueError: not one response per prompt, or an empty prompt.
     """
     if len(prompts) != len(responses):
         raise ValueError(f"responses: expected one per prompt ({len(prompts)}), got {len(responses)}")
+    if not all(map(len, prompts)):
+        raise ValueError("prompts: every prompt needs at least its begin mark, got an empty one; prepend it")
     whole = [np.concatenate(pair).astype(np.int32) for pair in zip(prompts, responses, strict=True)]
-    _check(shape, prompts, whole)
     if not whole:
         return np.zeros(0)
     given = np.array([len(p) for p in prompts], np.int64)
@@ -69,13 +71,3 @@ def _walk(decoder: Decoder, paths: Paths, target: np.ndarray, given: np.ndarray,
             parent, nodes = paths.children(turn.nodes, below, turn.depth)
             frontier.push(turn.depth + 1, turn.tile, turn.lane[parent], nodes)
     return total
-
-
-def _check(shape: Shape, prompts: list[np.ndarray], whole: list[np.ndarray]) -> None:
-    if any(not len(p) for p in prompts):
-        raise ValueError("prompts: every prompt needs at least its begin mark, got an empty one; prepend it")
-    longest = max(map(len, whole), default=0)
-    if longest > shape.context:
-        raise ValueError(
-            f"rows may have context={shape.context} tokens, got {longest}; raise context or shorten them"
-        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,9 @@ def weights(shape: Shape, *, seed: int) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=["usual", "grouped", "one head"])
-def test_log_probabilities_are_those_of_transformers(shape: Shape, reference) -> None:  # type: ignore[no-untyped-def]
+def test_log_probabilities_are_those_of_transformers(
+    shape: Shape, reference: Callable[..., np.ndarray]
+) -> None:
     state = weights(shape, seed=1)
     ids = np.random.default_rng(2).integers(0, shape.vocab, (21, 13))
     expected = reference(shape, state, ids)

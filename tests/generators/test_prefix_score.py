@@ -51,5 +51,10 @@ def test_wrong_rows_are_refused() -> None:
         logprobs(SHAPE, weights(), one, one * 2)
     with pytest.raises(ValueError, match=r"every prompt needs at least its begin mark"):
         logprobs(SHAPE, weights(), [np.zeros(0, int)], one)
-    with pytest.raises(ValueError, match=r"context=16 tokens, got 18"):
-        logprobs(SHAPE, weights(), one, [np.zeros(17, int)])
+
+
+def test_rows_longer_than_the_context_are_scored(reference: Callable[..., np.ndarray]) -> None:
+    row = np.random.default_rng(1).integers(0, 9, 25)
+    expected = np.take_along_axis(reference(SHAPE, weights(), row[None])[0, :-1], row[1:, None], 1).sum()
+    score = logprobs(SHAPE, weights(), [row[:1]], [row[1:]])
+    np.testing.assert_allclose(score, [expected], atol=1e-4)
