@@ -95,8 +95,8 @@ def conform(frame: pl.DataFrame, columns: dict[str, pl.DataType], phase: str) ->
             )
         if schema[name] != kind:
             raise ValueError(f"{phase}: column {name!r} must be {kind}, got {schema[name]}; cast it")
-    more = [name for name in schema.names() if name not in columns]
-    return frame.select([*columns, *more])
+    names = [*columns, *(name for name in schema if name not in columns)]
+    return frame if names == schema.names() else frame.select(names)
 
 
 def stamp(drawn: pl.DataFrame, *, generation: int, source: str, seed: int) -> pl.DataFrame:

@@ -81,6 +81,7 @@ def with_past(arm: Arm, rounds: tuple[Any, ...], t: int, *, seed: int, step: Ste
     """This round's data alone (replace), or with all earlier rounds' and the first real sample."""
     if arm.loop.regime == "replace":
         return rounds[-1]
-    real = step(real_data, arm.world, arm.loop.keep, 0, seed=stream(seed, 0, "first real"))
+    # the base model's own data: drawn from its stream, and the very same samples where base.samples = loop.keep
+    real = step(real_data, arm.world, arm.loop.keep, 0, seed=stream(seed, 0, "base data"))
     size = arm.loop.keep if arm.loop.regime == "accumulate_subsample" else None
     return step(accumulate, (real, *rounds), size, seed=stream(seed, t, "accumulate"))

@@ -95,7 +95,7 @@ class TabularGenerator:
             "prompt",
             "response",
             pl.Series("count", count.astype(np.uint64)),
-            pl.Series("logprob", self._logs[row]),
+            pl.Series("logprob", self.logs[row]),
             pl.Series("n_tokens", np.ones(len(row), np.uint32)),
         )
 
@@ -112,7 +112,7 @@ class TabularGenerator:
             with np.errstate(divide="ignore"):
                 return np.log(np.array([self._begun(*pair) for pair in pairs], np.float64))
         rows = self.strings.find(texts)
-        return np.where(rows >= 0, self._logs[rows], -np.inf)
+        return np.where(rows >= 0, self.logs[rows], -np.inf)
 
     def save(self, path: Path) -> None:
         """Write the table as parquet."""
@@ -127,14 +127,14 @@ class TabularGenerator:
     def _counts(self, prompt: str, count: int, sampling: Sampling, random: np.random.Generator) -> np.ndarray:
         """Rows drawn and how often, shape (2, rows drawn)."""
         rows = self._rows(prompt)
-        drawn = random.multinomial(count, _tempered(np.exp(self._logs[rows]), sampling))
+        drawn = random.multinomial(count, _tempered(np.exp(self.logs[rows]), sampling))
         hit = np.flatnonzero(drawn)
         return np.stack([hit + rows.start, drawn[hit]])
 
     def _begun(self, prompt: str, beginning: str) -> float:
         rows = self._rows(prompt)
         begins = self.strings.frame["response"][rows].str.starts_with(beginning).to_numpy()
-        return float(np.exp(self._logs[rows][begins]).sum())
+        return float(np.exp(self.logs[rows][begins]).sum())
 
     def _rows(self, prompt: str) -> slice:
         if prompt not in self.strings.rows:
@@ -145,8 +145,8 @@ class TabularGenerator:
         return self.strings.rows[prompt]
 
     @cached_property
-    def _logs(self) -> np.ndarray:
-        """ln p of every row given its prompt; -inf where the weight is 0."""
+    def logs(self) -> np.ndarray:
+        """ln p of every string given its prompt, shape (strings,); -inf where the weight is 0."""
         logs = np.empty(len(self.weights))
         with np.errstate(divide="ignore"):
             for rows in self.strings.rows.values():

@@ -18,7 +18,9 @@ class Categorical(Spec):
     """Types "00".."99" with Zipf frequencies, rank^-exponent; no prompt, and every type is right.
 
     Mode and strategy are the type, complexity is 1 (a type has no structure). Types held out for `ood/types`
-    never occur in real training data; the held-out ones are drawn by `holdout_seed`.
+    never occur in real training data; the held-out ones are drawn by `holdout_seed`. With `contexts` there are as
+    many prompts, each with these frequencies of its own: independent populations side by side. With `right` below 1
+    only the first types are right, and real data too holds wrong ones.
     """
 
     kind: Literal["categorical"] = "categorical"
@@ -28,6 +30,10 @@ class Categorical(Spec):
         0.0, ge=0, lt=1, description="least share of types kept for ood/types; 0 = no such split"
     )
     holdout_seed: int = Field(0, ge=0)
+    contexts: int = Field(0, ge=0, le=10**6, description="prompts; 0 = none, the model writes the whole text")
+    right: float = Field(
+        1.0, gt=0, le=1, description="share of types that are right, the most frequent first"
+    )
 
     @model_validator(mode="after")
     def _something_is_left(self) -> Categorical:
@@ -44,46 +50,53 @@ class Categorical(Spec):
 
     @property
     def alphabet(self) -> str:
-        """Digits."""
-        return "0123456789"
+        """Digits, and a colon after a prompt."""
+        return "0123456789" + self.separator
 
     @property
     def separator(self) -> str:
-        """None: there is no prompt."""
-        return ""
+        """A colon, or nothing where there is no prompt."""
+        return ":" if self.contexts else ""
 
     @property
     def max_tokens(self) -> int:
-        """Digits of a type."""
-        return len(str(self.types - 1))
+        """Digits of a type, and of a prompt with its colon."""
+        return self._digits + len(self._asked[-1])
 
     def real(self, n: int, split: str = "id", *, seed: int) -> pl.DataFrame:
-        """Draw n samples: one row per type drawn, however large n is."""
+        """Draw n samples, as evenly over prompts as prompts are: one row per type drawn, however large n is."""
         truth = self.truth(split)
-        counts = rng(seed).multinomial(n, truth["probability"].to_numpy()).astype(np.uint64)
-        return truth.select("prompt", "response", pl.Series("count", counts)).filter(pl.col("count") > 0)
+        asked = self._spread(n, seed)
+        share = truth["probability"].to_numpy()[: truth.height // len(asked)] * len(asked)
+        counts = rng(seed).multinomial(asked.astype(np.int64), share / share.sum(), size=len(asked))
+        drawn = pl.Series("count", counts.ravel().astype(np.uint64))
+        return truth.select("prompt", "response", drawn).filter(pl.col("count") > 0)
 
     def prompts(self, n: int, split: str = "id", *, seed: int) -> pl.DataFrame:
-        """The one, empty prompt, n times."""
+        """n prompts as evenly as possible, which get one more is drawn; or the one, empty prompt n times."""
         self._known(split)
+        counts = self._spread(n, seed)
         columns = {"parent_id": pl.UInt64, "prompt": pl.String, "count": pl.UInt64}
-        return pl.DataFrame({"parent_id": [0], "prompt": [""], "count": [n]}, schema=columns).filter(
-            pl.col("count") > 0
-        )
+        rows = {"parent_id": np.arange(len(counts)), "prompt": self._asked, "count": counts}
+        return pl.DataFrame(rows, schema=columns).filter(pl.col("count") > 0)
 
     def score(self, samples: pl.DataFrame) -> pl.DataFrame:
-        """A response is valid, and right, where it names a type."""
+        """A response is valid where it names a type and answers a known prompt, and right where that type is."""
         name = pl.col("response")
-        known = name.str.contains(f"^[0-9]{{{self.max_tokens}}}$")
-        known &= name.cast(pl.UInt32, strict=False).fill_null(self.types) < self.types
+        number = name.cast(pl.UInt32, strict=False).fill_null(self.types)
+        known = name.str.contains(f"^[0-9]{{{self._digits}}}$") & (number < self.types)
+        if self.contexts:
+            asked = pl.col("prompt").str.strip_suffix(":").cast(pl.UInt32, strict=False)
+            known &= pl.col("prompt").str.contains(f"^[0-9]{{{len(self._asked[0]) - 1}}}:$")
+            known &= asked.fill_null(self.contexts) < self.contexts
         mode = pl.when(known).then(name)
         split = pl.lit("id")
         if self._held.any():
-            held = name.is_in(self.truth("ood/types")["response"].implode())
+            held = name.is_in(self.truth("ood/types")["response"].unique().implode())
             split = pl.when(held).then(pl.lit("ood/types")).otherwise(split)
         return samples.with_columns(
             known.alias("valid"),
-            known.cast(pl.Float64).alias("quality"),
+            (known & (number < self._right)).cast(pl.Float64).alias("quality"),
             pl.when(known).then(1.0).alias("complexity"),
             mode.alias("mode"),
             mode.alias("strategy"),
@@ -96,10 +109,19 @@ class Categorical(Spec):
         return self._truths[split]
 
     def answers(self, prompts: pl.DataFrame) -> pl.DataFrame:
-        """Every type answers the empty prompt."""
+        """Every right type answers every prompt."""
         every = pl.concat([self.truth(split) for split in self.splits])
+        right = every.filter(pl.col("response").cast(pl.UInt32) < self._right)
         asked = prompts.select("prompt").unique()
-        return every.select("prompt", "response", "mode", "strategy").join(asked, on="prompt", how="semi")
+        return right.select("prompt", "response", "mode", "strategy").join(asked, on="prompt", how="semi")
+
+    def _spread(self, n: int, seed: int) -> np.ndarray:
+        """Samples per prompt, shape (prompts,)."""
+        share, rest = divmod(n, len(self._asked))
+        counts = np.full(len(self._asked), share, np.uint64)
+        if rest:
+            counts[rng(seed, "spread").permutation(len(counts))[:rest]] += np.uint64(1)
+        return counts
 
     def _known(self, split: str) -> None:
         if split not in self.splits:
@@ -112,13 +134,32 @@ class Categorical(Spec):
         held[rng(self.holdout_seed, "holdout").permutation(self.types)[:n_held]] = True
         return held
 
+    @property
+    def _digits(self) -> int:
+        return len(str(self.types - 1))
+
+    @property
+    def _right(self) -> int:
+        """Types below this number are right."""
+        return math.ceil(self.right * self.types)
+
+    @cached_property
+    def _asked(self) -> list[str]:
+        """Every prompt."""
+        wide = len(str(self.contexts - 1))
+        return [f"{i:0{wide}}:" for i in range(self.contexts)] or [""]
+
     @cached_property
     def _truths(self) -> dict[str, pl.DataFrame]:
         mass = np.arange(1, self.types + 1) ** -self.exponent
-        names = [f"{i:0{self.max_tokens}}" for i in range(self.types)]
-        every = pl.DataFrame(
-            {"prompt": "", "response": names, "mode": names, "strategy": names, "probability": mass}
-        )
+        names = [f"{i:0{self._digits}}" for i in range(self.types)]
+        every = pl.DataFrame({"response": names, "mode": names, "strategy": names, "probability": mass})
         parts = {"id": every.filter(~self._held), "ood/types": every.filter(self._held)}
+        asked = pl.DataFrame({"prompt": self._asked})
         share = pl.col("probability") / pl.col("probability").sum()
-        return {name: part.with_columns(share, complete=pl.lit(True)) for name, part in parts.items()}
+        return {
+            name: asked.join(part, how="cross", maintain_order="left_right").with_columns(
+                share, complete=pl.lit(True)
+            )
+            for name, part in parts.items()
+        }

@@ -49,4 +49,4 @@ class Counts(Spec):
         np.add.at(weights, row, weight)
         fitted = TabularGenerator(generator.strings, weights)
         report = {"tokens_trained": float(data["count"].sum()), "optimizer_steps": 0.0}
-        return fitted, report | {"final_loss": -float(np.average(fitted.logprob(data), weights=weight))}
+        return fitted, report | {"final_loss": -float(np.average(fitted.logs[row], weights=weight))}

@@ -47,6 +47,7 @@ def corpus_file(folder: Path) -> Path:
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "categorical": {"types": 100, "exponent": 1.0, "holdout": 0.1},
+    "categorical, prompted": {"types": 12, "exponent": 0.5, "holdout": 0.1, "contexts": 30},
     "corpus": {"path": "", "rare_share": 0.1, "stop_words": 4},
     "reasoning_gym": {
         "questions": 600,
@@ -60,13 +61,14 @@ PROXY = {"corpus"}  # worlds whose quality is a stated proxy, so that real text 
 
 
 def test_every_world_on_disk_has_settings_in_this_file() -> None:
-    assert set(SETTINGS) == set(kinds("driftloop.generators.worlds", "driftloop.worlds"))
+    named = {name.split(",")[0] for name in SETTINGS}  # after a comma: another variant of the kind
+    assert named == set(kinds("driftloop.generators.worlds", "driftloop.worlds"))
 
 
 @pytest.fixture(params=sorted(SETTINGS), scope="module")
 def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    kind: str = request.param
-    chosen = dict(SETTINGS[kind])
+    kind: str = request.param.split(",")[0]
+    chosen = dict(SETTINGS[request.param])
     if kind == "corpus":
         chosen["path"] = str(corpus_file(tmp_path_factory.mktemp("corpus")))
     return kinds("driftloop.generators.worlds", "driftloop.worlds")[kind](**chosen)

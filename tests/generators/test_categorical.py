@@ -36,6 +36,27 @@ def test_held_out_types_are_never_real() -> None:
     assert not set(real) & set(held)
 
 
+def test_contexts_are_independent_populations_of_equal_size() -> None:
+    world = Categorical(types=5, contexts=12)
+    real = world.real(12 * 50, seed=0).group_by("prompt").agg(pl.col("count").sum())
+    assert real["count"].to_list() == [50] * 12
+    assert (
+        sorted(world.real(30, seed=0).group_by("prompt").agg(pl.col("count").sum())["count"])
+        == [2] * 6 + [3] * 6
+    )
+    shares = CategoricalModel().fresh(world, seed=0)
+    drawn = shares.sample(world.prompts(12 * 10**6, seed=0), Sampling(), seed=0)
+    assert drawn["count"].to_list() == pytest.approx([2 * 10**5] * 60, abs=4 * 400)
+
+
+def test_a_wrong_type_is_valid_but_not_right_and_no_answer() -> None:
+    world = Categorical(types=10, right=0.2)
+    scored = world.score(world.real(10**6, seed=0))
+    assert scored["valid"].all()
+    assert scored.filter(pl.col("quality") == 1)["response"].to_list() == ["0", "1"]
+    assert world.answers(world.prompts(1, seed=0))["response"].to_list() == ["0", "1"]
+
+
 def test_holding_out_everything_is_refused() -> None:
     with pytest.raises(ValueError, match=r"holdout=0\.95 of types=10 leaves none to train on; lower holdout"):
         Categorical(types=10, holdout=0.95)
