@@ -63,7 +63,7 @@ def workers(config: Config) -> int:
 def trial(arm: Arm) -> dict[str, float]:
     """Seconds of a base training, seconds of a round, bytes of a model, tokens of a sample, from a short trial."""
     model = Trained(arm.model.fresh(arm.world, seed=0), {})
-    data = real_data(arm.world, min(arm.base.samples, 500), 0, seed=0)
+    data = real_data(arm.world, min(arm.base.samples, 500), arm.loop.mode, 0, seed=0)
     base_s = fit_seconds(arm.base.retrain, model, data)
     n = min(TRIAL_SAMPLES, arm.loop.pool)
     pool, sampling_s = timed(lambda: generate(model, arm.world, arm.sampling, arm.loop.mode, n, 0, seed=0))

@@ -57,7 +57,9 @@ def follow(run: Path, name: str, arm: Arm, seed: int, keep_models: str, attempt:
 
 def first_rows(arm: Arm, base: Promise, *, seed: int, ledger: Ledger) -> list[Promise]:
     """Measurements of generation 0 and of real data, shared by every arm with the same base."""
-    real = ledger.step(real_rows, arm.world, arm.evaluate, arm.n, seed=stream(seed, 0, "real rows"))
+    real = ledger.step(
+        real_rows, arm.world, arm.loop.mode, arm.evaluate, arm.n, seed=stream(seed, 0, "real rows")
+    )
     return [real, examination(arm, base, base, 0, seed=seed, ledger=ledger)]
 
 
@@ -77,7 +79,9 @@ def round_rows(arm: Arm, done: Round, t: int, *, seed: int, ledger: Ledger) -> P
 
 def first_real(arm: Arm, *, seed: int, ledger: Ledger) -> Promise:
     """A page of real samples, to look at beside the synthetic ones."""
-    return ledger.step(real_data, arm.world, min(arm.n, 200), 0, seed=stream(seed, 0, "real page"))
+    return ledger.step(
+        real_data, arm.world, min(arm.n, 200), arm.loop.mode, 0, seed=stream(seed, 0, "real page")
+    )
 
 
 def at(generation: int, events: Events, ledger: Ledger, *promises: Promise) -> pl.DataFrame:

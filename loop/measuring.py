@@ -117,7 +117,7 @@ def share(part: int, whole: int) -> Estimate:
     return Estimate.normal(p, float(np.sqrt(p * (1 - p) / whole)), whole)
 
 
-def real_rows(world: World, evaluation: Evaluation, n: int, *, seed: int) -> pl.DataFrame:
+def real_rows(world: World, mode: str, evaluation: Evaluation, n: int, *, seed: int) -> pl.DataFrame:
     """Rows of fresh real data, the reference line of every plot."""
     context = Context(n, stream(seed, "context"), evaluation.embedding_size)
-    return describe(real_data(world, n, 0, seed=stream(seed, "real")), "real", context)
+    return describe(real_data(world, n, mode, 0, seed=stream(seed, "real")), "real", context)

@@ -23,7 +23,7 @@ class Trained(NamedTuple):
 
 def found(spec: Any, retrainer: Any, world: World, samples: int, *, seed: int, data_seed: int) -> Trained:
     """Generation 0: a fresh generator fitted on real data only."""
-    data = real_data(world, samples, 0, seed=data_seed)
+    data = real_data(world, samples, "propose", 0, seed=data_seed)
     return retrain(retrainer, Trained(spec.fresh(world, seed=seed), {}), data, seed=seed)
 
 
@@ -101,11 +101,15 @@ class NothingKept(ValueError):
     """Selection left nothing to train on."""
 
 
-def real_data(world: World, n: int, generation: int, *, seed: int) -> pl.DataFrame:
-    """n fresh real samples as rows of the one table."""
-    real = stamp(world.real(n, "id", seed=seed), generation=generation, source="real", seed=seed)
-    scored = conform(world.score(real), SCORED, "score")
-    return scored.with_columns(kept=pl.col("count"), reason=pl.lit("kept"), weight=pl.lit(1.0))
+def real_data(world: World, n: int, mode: str, generation: int, *, seed: int) -> pl.DataFrame:
+    """n fresh real samples as rows of the one table; in mode `respond` they belong to their prompts, as the pool's do."""
+    real = world.real(n, "id", seed=seed)
+    if mode == "respond":
+        real = real.with_columns(pl.col("prompt").rank("dense").cast(pl.UInt64).alias("parent_id"))
+    scored = world.score(stamp(real, generation=generation, source="real", seed=seed))
+    return conform(scored, SCORED, "score").with_columns(
+        kept=pl.col("count"), reason=pl.lit("kept"), weight=pl.lit(1.0)
+    )
 
 
 def blend(chosen: pl.DataFrame, real: pl.DataFrame, keep: int, *, seed: int) -> pl.DataFrame:

@@ -73,7 +73,7 @@ def with_real(arm: Arm, chosen: Any, t: int, *, seed: int, step: Step) -> Any:
     if n == 0:
         return chosen
     fresh = arm.loop.real_source == "fresh"
-    real = step(real_data, arm.world, n, t, seed=stream(seed, t if fresh else 0, "real"))
+    real = step(real_data, arm.world, n, arm.loop.mode, t, seed=stream(seed, t if fresh else 0, "real"))
     return step(blend, chosen, real, arm.loop.keep, seed=stream(seed, t, "blend"))
 
 
@@ -82,6 +82,6 @@ def with_past(arm: Arm, rounds: tuple[Any, ...], t: int, *, seed: int, step: Ste
     if arm.loop.regime == "replace":
         return rounds[-1]
     # the base model's own data: drawn from its stream, and the very same samples where base.samples = loop.keep
-    real = step(real_data, arm.world, arm.loop.keep, 0, seed=stream(seed, 0, "base data"))
+    real = step(real_data, arm.world, arm.loop.keep, arm.loop.mode, 0, seed=stream(seed, 0, "base data"))
     size = arm.loop.keep if arm.loop.regime == "accumulate_subsample" else None
     return step(accumulate, (real, *rounds), size, seed=stream(seed, t, "accumulate"))

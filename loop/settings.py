@@ -79,7 +79,7 @@ class Loop(Spec):
 class Evaluation(Spec):
     """What is measured on."""
 
-    n: int | None = Field(None, ge=2, description="equal sample size of all stages; null = loop.keep")
+    n: int | None = Field(None, ge=2, description="equal sample size of all stages; null = 70 % of loop.keep")
     probe: int | None = Field(None, ge=2, description="samples of the model's probe pool; null = loop.pool")
     test: int = Field(256, ge=1, description="real test samples per split")
     test_seed: int = Field(20_240_501, description="of the fixed test sets, the same for every lineage")
@@ -169,8 +169,8 @@ class Arm(Spec):
 
     @property
     def n(self) -> int:
-        """Equal sample size of all stages."""
-        return self.evaluate.n or self.loop.keep
+        """Equal sample size of all stages; below loop.keep, so that stages with unreadable samples fill it too."""
+        return self.evaluate.n or max(2, round(0.7 * self.loop.keep))
 
     @property
     def probe(self) -> int:

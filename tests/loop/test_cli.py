@@ -125,7 +125,7 @@ def test_list_and_schema_and_init_and_doctor(
     assert driftloop(monkeypatch, "list", "--json") == 0
     parts = json.loads(capsys.readouterr().out)
     assert {"targets", "rewrite", "corpus"} <= set(parts["world"])
-    assert {"all", "uniform", "verify", "quality", "quota"} == set(parts["select"])
+    assert {"all", "uniform", "verify", "quality", "quota"} <= set(parts["select"])
     assert driftloop(monkeypatch, "list") == 0
     assert "diversity/hill1" in capsys.readouterr().out
 
