@@ -160,7 +160,6 @@ def scores(model: TinyTransformer, rounds: int) -> None:
     state, network = model.model.hf_state(), opened(model)
     contenders: dict[str, Callable[[], int]] = {
         "shared prefixes": lambda: len(prefix_score.logprobs(model.model.shape, state, prompts, answers)),
-        "forward passes over padless batches, ours": lambda: len(model.logprob(texts)),
         "forward passes over padless batches, HF network": lambda: batched_scores(network, rows),
     }
     speeds, _ = alternate(contenders, rounds)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, final
 
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
     from driftloop.generators.models.llama import Llama
     from driftloop.generators.models.tokens import Tokens
 
-EngineKind = Literal["auto", "dense", "trie"]
-TOKENS_AT_ONCE = 4096  # scored in one batch
+EngineKind = Literal["auto", "dense", "trie", "vllm"]
 LEARNED_FROM = 20_000  # real samples that byte pairs are learned from
 
 
@@ -38,7 +36,8 @@ class Transformer(Spec):
         None, ge=2, description="most tokens of a text, marks included; null = the world's"
     )
     engine: EngineKind = Field(
-        "auto", description="how it is sampled: auto and trie share prefixes, dense does not"
+        "auto",
+        description="how it is sampled: auto and trie share prefixes, dense does not; vllm asks width = 32·heads",
     )
 
     @model_validator(mode="after")
@@ -109,20 +108,13 @@ class TinyTransformer:
         return prompts.join(known, on="prompt", how="left", maintain_order="left")
 
     def logprob(self, texts: pl.DataFrame, *, complete: bool = True) -> np.ndarray:
-        """ln p(response | prompt) in nats of each row, shape (rows,)."""
-        from driftloop.generators.engines.decoder import one_thread
-        from driftloop.generators.engines.passes import Passes
+        """ln p(response | prompt) in nats of each row, shape (rows,); shared beginnings are read once."""
+        from driftloop.generators.engines.prefix_score import logprobs
 
         rows, given = self.ids(texts, complete=complete)
-        passes, result = Passes(self.model), np.zeros(len(rows))
-        with one_thread():
-            for members in _alike(np.array([len(r) for r in rows], np.int64)):
-                ids = np.stack([rows[i] for i in members])
-                asked = np.arange(ids.shape[1]) >= given[members][:, None]
-                if asked.any():
-                    row = asked[:, 1:].T.nonzero()[1]
-                    result[members] = -np.bincount(row, passes.nll(ids, asked), len(members))
-        return result
+        prompts = [row[:n] for row, n in zip(rows, given, strict=True)]
+        responses = [row[n:] for row, n in zip(rows, given, strict=True)]
+        return logprobs(self.model.shape, self.model.hf_state(), prompts, responses)
 
     def ids(self, texts: pl.DataFrame, *, complete: bool = True) -> tuple[list[np.ndarray], np.ndarray]:
         """Token ids of every row, marks included, and how many of them are the prompt's, shape (rows,)."""
@@ -162,10 +154,10 @@ class TinyTransformer:
         *,
         greedy: bool = False,
     ) -> Drawn:
-        from driftloop.generators.engines import dense, trie
+        from driftloop.generators.engines import dense, trie, vllm_llama
         from driftloop.generators.models.tokens import EOS
 
-        draw = dense.draw if self.engine == "dense" else trie.draw
+        draw = {"dense": dense.draw, "vllm": vllm_llama.draw}.get(self.engine, trie.draw)
         return draw(
             self.model.shape,
             self.model.hf_state(),
@@ -177,11 +169,3 @@ class TinyTransformer:
             seed=seed,
             greedy=greedy,
         )
-
-
-def _alike(lengths: np.ndarray) -> Iterator[np.ndarray]:
-    """Rows of one length, in batches."""
-    for length in np.unique(lengths):
-        members = np.flatnonzero(lengths == length)
-        at_once = max(1, TOKENS_AT_ONCE // int(length))
-        yield from np.split(members, range(at_once, len(members), at_once))

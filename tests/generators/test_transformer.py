@@ -76,15 +76,6 @@ def test_a_beginning_is_as_likely_as_all_that_begin_so(generator: TinyTransforme
     assert parts == pytest.approx(np.exp(generator.logprob(one, complete=False))[0], rel=1e-4)
 
 
-def test_a_text_longer_than_a_batch_is_scored(
-    generator: TinyTransformer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    texts = pl.DataFrame({"prompt": "", "response": ["1" * 40, "2" * 40, "3" * 40]})
-    expected = generator.logprob(texts)
-    monkeypatch.setattr("driftloop.generators.models.transformer.TOKENS_AT_ONCE", 16)
-    assert generator.logprob(texts) == pytest.approx(expected, abs=1e-3)
-
-
 def test_greedy_answers_are_the_likeliest_step_by_step(generator: TinyTransformer) -> None:
     prompts = pl.DataFrame({"prompt": ["07:", "03:", "07:"]})
     answered = generator.greedy(prompts)
