@@ -56,12 +56,21 @@ id/nll_middle | ID surprise, middling cases | down
     How surprised is the model by real text of middling rarity? Nats per token.
 id/nll_tail | ID surprise, rare cases | down
     How surprised is the model by rare real text? Tails go first. Nats per token.
+id/accuracy_* | ID accuracy, {} modes | up
+    Ability: when the prompt asks for what is common (head), middling or rare (tail), how likely is a right
+    answer? It outlives propensity.
 ood/*/accuracy_exact | OOD accuracy ({}) | up
     How likely is a right answer on held-out inputs that training never shows? The exact probability,
     not a sample.
 ood/*/accuracy_greedy | OOD accuracy ({}), greedy | up
     Is the single most likely answer right on held-out inputs that training never shows? Blind to random
     errors.
+ood/*/accuracy_head | OOD ability ({}), common cases | up
+    When a held-out prompt asks for what is common, how likely is a right answer?
+ood/*/accuracy_middle | OOD ability ({}), middling cases | up
+    When a held-out prompt asks for what is middling, how likely is a right answer?
+ood/*/accuracy_tail | OOD ability ({}), rare cases | up
+    When a held-out prompt asks for what is rare, how likely is a right answer?
 ood/*/pass1 | OOD pass@1 ({}) | up
     Is one sampled answer right on held-out inputs that training never shows?
 ood/*/pass8 | OOD pass@8 ({}) | up
@@ -128,6 +137,13 @@ diversity/ead2 | Distinct 2-grams, length-adjusted | up
     Lexical: distinct pairs against what chance would give at this length.
 diversity/compression_ratio | Repetitiveness | down
     Lexical: how much does the text shrink when compressed? Higher repeats itself more.
+diversity/self_bleu | Likeness to one another (self-BLEU) | down
+    Lexical: how well do the other samples predict each sample, word for word? From 0 to 1.
+diversity/hill1_chao_wang_jost | Modes in use, unseen ones extrapolated | up
+    The effective number of modes with the least known bias for what the sample missed. (Chao, Wang and Jost)
+propensity/* | Unprompted share of {} modes | neither
+    Propensity: how often does the model say, unasked, what is common (head), middling or rare (tail) in
+    real data? Best near the real share.
 concentration/top1_share | Mass on the most frequent mode | down
     What share of the output does the single most frequent thing take?
 concentration/top10_share | Mass on the ten most frequent modes | down
@@ -160,6 +176,12 @@ complexity/structural_p10 | Structural complexity, simplest tenth | neither
     How intricate are its simple samples? (10th percentile)
 complexity/structural_p90 | Structural complexity, most intricate tenth | neither
     How intricate are its intricate samples? (90th percentile)
+complexity/difficulty_mean | Difficulty of its prompts | neither
+    How often does the frozen first model fail at them in one try? (1 − pass@1)
+complexity/difficulty_p10 | Difficulty of its prompts, easiest tenth | neither
+    How often does the frozen first model fail at its easy prompts? (10th percentile)
+complexity/difficulty_p90 | Difficulty of its prompts, hardest tenth | neither
+    How often does the frozen first model fail at its hard prompts? (90th percentile)
 complexity/description_bytes | Description length | neither
     How many compressed bytes does one sample take?
 complexity/tokens_mean | Tokens per sample | neither
@@ -169,11 +191,11 @@ loop/acceptance | Samples kept | neither
 loop/ood_share | Pool inside held-out regions | neither
     What share of the pool strays into held-out test regions? The firewall drops it, when on.
 loop/contamination_exact | Test items in the training data | down
-    What share of the test set stands verbatim in the training data?
+    What share of the training data stands verbatim in the test sets?
 loop/contamination_near | Near copies of test items in the training data | down
     The same for near-duplicates.
 loop/contamination_exact_* | Test items ({}) in the training data | down
-    What share of this test set stands verbatim in the training data? Small worlds repeat their own ID items.
+    What share of the training data stands verbatim in this test set? Small worlds repeat their own ID items.
 loop/contamination_near_* | Near copies of test items ({}) in the training data | down
     The same for near-duplicates.
 loop/effective_population_fit_r2 | Fit of the effective population size | neither
