@@ -15,6 +15,7 @@ from driftloop.generators.spec import kinds
 
 SETTINGS: dict[str, list[dict[str, Any]]] = {
     "all": [{}],
+    "noisy_verify": [{}, {"phi": 1.0, "psi": 0.0}, {"phi": 0.4, "psi": 0.9, "threshold": 0.5}],
     "quality": [{}, {"strength": 1.0}, {"by": "quality", "threshold": 0.5}],
     "quota": [{}, {"levels": ["prompt", "strategy", "mode"]}, {"verified": False}],
     "uniform": [{}],
@@ -22,6 +23,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
 }
 KEEPS_EVERYTHING = {"all"}  # asks for a budget that holds the pool
 KEEPS_ANYTHING = {"all", "uniform"}  # looks at no verdict
+BY_CHANCE = {"noisy_verify"}  # who qualifies is drawn, so fewer than the budget may
 ONE_BY_ONE = {"quality", "quota"}  # treat copies one by one, so that 10^9 of them are refused
 
 
@@ -69,6 +71,8 @@ def eligible(policy: Any, pool: pl.DataFrame) -> np.ndarray:
     """Rows that the policy's own settings let through."""
     if policy.kind in KEEPS_ANYTHING:
         return np.ones(pool.height, bool)
+    if policy.kind in BY_CHANCE:
+        return (pool["valid"] & ((pool["quality"] >= policy.threshold) | (policy.psi > 0))).to_numpy()
     threshold = policy.threshold if getattr(policy, "verified", True) else 0.0
     return (pool["valid"] & (pool["quality"] >= threshold)).to_numpy()
 
@@ -102,7 +106,11 @@ def test_fewer_than_the_budget_are_kept_only_where_fewer_qualify(
     chosen = policy.select(pool, budget, (), seed=seed)
     may = eligible(policy, pool)
     assert chosen["kept"].to_numpy()[~may].sum() == 0
-    assert chosen["kept"].sum() == min(budget, int(pool["count"].to_numpy()[may].sum()))
+    most = min(budget, int(pool["count"].to_numpy()[may].sum()))
+    if policy.kind in BY_CHANCE and (policy.phi, policy.psi) != (1, 0):
+        assert chosen["kept"].sum() <= most
+    else:
+        assert chosen["kept"].sum() == most
 
 
 @pytest.mark.parametrize("policy", policies())
@@ -189,7 +197,7 @@ def test_all_refuses_a_budget_below_the_pool() -> None:
 
 def test_two_hundred_million_copies_are_no_burden_where_copies_are_alike() -> None:
     pool = scored_pool(2, 20).with_columns(pl.lit(10**7, pl.UInt64).alias("count"))
-    for kind in ("uniform", "verify"):
+    for kind in ("noisy_verify", "uniform", "verify"):
         policy: Any = kinds("driftloop.selectors", "driftloop.policies")[kind]()
         assert policy.select(pool, 1000, (), seed=0)["kept"].sum() == 1000
 
