@@ -49,6 +49,7 @@ class Context:
     n: int  # equal sample size of all stages (rarefaction)
     seed: int
     embedding_size: int = 128
+    embedding: str = "hash"  # hashed byte n-grams; "minilm" or the folder of a sentence encoder
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,10 @@ def mean(values: np.ndarray, weights: np.ndarray, clusters: np.ndarray | None = 
     if total <= 0 or not len(values):
         return Estimate.missing()
     centre = float((values * weights).sum() / total)
+    if not math.isfinite(
+        centre
+    ):  # a type that the model has lost: infinitely surprising, without a standard error
+        return Estimate(centre, math.nan, math.nan, math.nan, int(total))
     residual = values - centre
     if clusters is None:
         if total <= 1:

@@ -11,6 +11,7 @@ import yaml
 from driftloop.loop.cli import main
 
 TINY = Path(__file__).with_name("tiny.yaml")
+TABULAR = Path(__file__).with_name("tabular.yaml")
 
 
 @pytest.fixture(autouse=True)
@@ -71,6 +72,17 @@ def test_run_writes_a_report_and_every_later_verb_reads_it(
     )
 
     assert driftloop(monkeypatch, "report", "runs/tiny") == 0
+
+
+def test_a_world_without_an_ood_axis_is_played_and_the_report_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], here: Path
+) -> None:
+    """Nothing is invented for the axis that is not there: no row, no ranking, a sentence."""
+    assert driftloop(monkeypatch, "run", TABULAR) == 0
+    assert "report: runs/tabular/report.html" in capsys.readouterr().out
+    assert "no out-of-distribution test" in Path("runs/tabular/report.html").read_text().lower()
+    metrics = pl.read_parquet("runs/tabular/metrics.parquet")["metric"].unique()
+    assert not [name for name in metrics if name.startswith(("ood/", "gap/"))]
 
 
 def test_a_dry_run_prints_the_plan_and_writes_nothing(
