@@ -2,7 +2,8 @@
 
 Texygen (arXiv 1802.01886): mean BLEU-4 of every text with all others as references, the closest length for the
 brevity penalty, and 0.1 for an order without matches. Every text is a hypothesis: the two largest counts per n-gram
-say what the others hold, so the cost is one sort and not a square.
+say what the others hold, so the cost is one sort and not a square. At most 131,072 texts are read, as `lexical` does: the
+score grows with the number of texts, and that is then the common one.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def brevity(length: np.ndarray, copies: np.ndarray) -> np.ndarray:
 
 
 def self_bleu(samples: pl.DataFrame, context: Context) -> Estimate:
-    """Mean BLEU-4 of each of context.n texts against the others; NaN for fewer than two texts."""
+    """Mean BLEU-4 of each of context.n texts (at most 131,072) against the others; NaN for fewer than two texts."""
     found = [grams(samples, context, order) for order in ORDERS]
     copies = found[0].copies
     if copies.sum() < 2:

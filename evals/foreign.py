@@ -1,75 +1,134 @@
-"""Anybody's data as a frame of samples: read a file, map its columns, and measure it."""
+"""Anybody's data as a frame of samples: read a file and map its columns."""
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import polars as pl
 
-from driftloop.evals.estimate import Context
-from driftloop.evals.stages import describe
-from driftloop.generators.samples import SCORED, conform, copies, stamp
+from driftloop.generators.samples import SCORED, conform, stamp
 
 
-def read_foreign(
-    file: Path,
-    text: str = "text",
-    prompt: str | None = None,
-    quality: str | None = None,
-    mode: str | None = None,
-) -> pl.DataFrame:
+@dataclass(frozen=True)
+class Columns:
+    """Which column of a file holds what; None = the file has no such column.
+
+    Without `mode` a sample's meaning is its text; without `valid` every sample is readable; without `quality` its
+    quality is not known. Several rows with one prompt are answers to it.
+    """
+
+    text: str = "text"
+    prompt: str | None = None
+    quality: str | None = None  # 0..1
+    mode: str | None = None
+    strategy: str | None = None
+    valid: str | None = None  # true or false, or 1 and 0
+    count: str | None = None  # copies of the row, whole numbers
+    logprob: str | None = None  # ln p of the text under the model that wrote it, nats
+    id: str | None = None  # must differ from row to row
+
+
+PLAIN = Columns()
+
+
+def read_foreign(file: Path, columns: Columns = PLAIN) -> pl.DataFrame:
     """Read JSONL, parquet, or a folder saved by `datasets`, as scored samples.
-
-    Without a mode column a sample's meaning is its text; without a quality column its quality is not known and
-    `measure_file` leaves the quality rows out.
 
     Raises:
         ValueError: the file cannot be read, is empty, lacks a column, or has a value that does not fit.
     """
     raw = load(file)
-    wanted = {"text": text, "prompt": prompt, "quality": quality, "mode": mode}
-    for flag, column in wanted.items():
+    for flag, column in asdict(columns).items():
         if column is not None and column not in raw.columns:
             raise ValueError(f"--{flag} {column}: {file} has no such column; it has {raw.columns}")
     if not raw.height:
         raise ValueError(f"{file} holds no rows; nothing can be measured")
-    empty = raw[text].null_count()
-    if empty:
+    texts = strings(raw, columns.text, "text", file)
+    _distinct_ids(raw, columns.id, file)
+    drawn = pl.DataFrame({"response": texts}).with_columns(
+        prompt=strings(raw, columns.prompt, "prompt", file) if columns.prompt else pl.lit(""),
+        count=_counts(raw, columns.count, file),
+        logprob=_logprobs(raw, columns.logprob, file),
+        n_tokens=pl.col("response").str.count_matches(r"\S+"),
+    )
+    if columns.prompt:
+        drawn = drawn.with_columns(parent_id=(pl.col("prompt").rank("dense") - 1).cast(pl.UInt64))
+    source = "synthetic" if columns.logprob else "real"
+    valid = _truths(raw, columns.valid, file)
+    stamped = stamp(drawn, generation=0, source=source, seed=0).with_columns(
+        valid=valid,
+        quality=_shares(raw, columns.quality, file),
+        complexity=pl.col("response").str.len_chars().cast(pl.Float64),
+        mode=pl.when(valid).then(raw[columns.mode].cast(pl.String) if columns.mode else texts),
+        strategy=pl.when(valid).then(raw[columns.strategy].cast(pl.String)) if columns.strategy else None,
+        split=pl.lit(None, pl.String),
+    )
+    return conform(stamped.with_columns(pl.col("strategy").cast(pl.String)), SCORED, "read")
+
+
+def strings(raw: pl.DataFrame, column: str, flag: str, file: Path) -> pl.Series:
+    """A column of text without gaps."""
+    try:
+        texts = raw[column].cast(pl.String)
+    except pl.exceptions.PolarsError as error:
         raise ValueError(
-            f"--text {text}: {empty} of {raw.height} rows are empty (null); filter them out first"
+            f"--{flag} {column}: expected text in {file}, got {raw[column].dtype} that is no valid UTF-8 ({error})"
+        ) from error
+    if empty := texts.null_count():
+        raise ValueError(
+            f"--{flag} {column}: {empty} of {raw.height} rows are empty (null); filter them out first"
         )
-    drawn = pl.DataFrame(
-        {
-            "prompt": raw[prompt].cast(pl.String)
-            if prompt
-            else pl.repeat("", raw.height, dtype=pl.String, eager=True),
-            "response": raw[text].cast(pl.String),
-            "count": pl.repeat(1, raw.height, dtype=pl.UInt64, eager=True),
-        }
-    )
-    drawn = drawn.with_columns(pl.col("response").str.count_matches(r"\S+").alias("n_tokens"))
-    scored = stamp(drawn, generation=0, source="real", seed=0).with_columns(
-        pl.lit(True).alias("valid"),
-        values(raw, quality, file).alias("quality"),
-        pl.col("response").str.len_chars().cast(pl.Float64).alias("complexity"),
-        (raw[mode].cast(pl.String) if mode else drawn["response"]).alias("mode"),
-        pl.lit(None, pl.String).alias("strategy"),
-        pl.lit(None, pl.String).alias("split"),
-    )
-    return conform(scored, SCORED, "read")
+    return texts
 
 
-def values(raw: pl.DataFrame, quality: str | None, file: Path) -> pl.Series:
-    """The quality column, checked; NaN for all rows where none was named."""
-    if quality is None:
-        return pl.repeat(float("nan"), raw.height, dtype=pl.Float64, eager=True)
-    column = raw[quality].cast(pl.Float64, strict=False)
-    wrong = int((column.is_null() | column.is_nan() | (column < 0) | (column > 1)).sum())
+def _distinct_ids(raw: pl.DataFrame, column: str | None, file: Path) -> None:
+    if column is None:
+        return
+    repeated = raw.height - raw[column].n_unique()
+    if repeated:
+        first = raw.filter(pl.col(column).is_duplicated())[column][0]
+        raise ValueError(
+            f"--id {column}: {repeated} of {raw.height} rows of {file} repeat an id ({first!r} among them); "
+            "a sample that is there twice counts twice: remove the copies, or leave --id out if they are meant"
+        )
+
+
+def _numbers(raw: pl.DataFrame, column: str, flag: str, file: Path, fits: pl.Expr, what: str) -> pl.Series:
+    numbers = raw[column].cast(pl.Float64, strict=False).alias("x")
+    wrong = raw.height - int(pl.DataFrame([numbers]).select((pl.col("x").is_not_nan() & fits).sum()).item())
     if wrong:
         raise ValueError(
-            f"--quality {quality}: {wrong} of {raw.height} values in {file} are not numbers between 0 and 1"
+            f"--{flag} {column}: {wrong} of {raw.height} values in {file} are not {what}; "
+            f"filter these rows out, or leave --{flag} out"
         )
-    return column
+    return numbers
+
+
+def _shares(raw: pl.DataFrame, column: str | None, file: Path) -> pl.Series:
+    if column is None:
+        return pl.repeat(float("nan"), raw.height, dtype=pl.Float64, eager=True)
+    return _numbers(raw, column, "quality", file, pl.col("x").is_between(0, 1), "numbers between 0 and 1")
+
+
+def _counts(raw: pl.DataFrame, column: str | None, file: Path) -> pl.Series:
+    if column is None:
+        return pl.repeat(1, raw.height, dtype=pl.UInt64, eager=True)
+    whole = (pl.col("x") >= 1) & (pl.col("x") == pl.col("x").floor()) & (pl.col("x") < 2**53)
+    return _numbers(raw, column, "count", file, whole, "whole numbers from 1").cast(pl.UInt64)
+
+
+def _logprobs(raw: pl.DataFrame, column: str | None, file: Path) -> pl.Series:
+    if column is None:
+        return pl.repeat(0.0, raw.height, dtype=pl.Float64, eager=True)
+    return _numbers(raw, column, "logprob", file, pl.col("x") <= 1e-6, "log-probabilities (at most 0)")
+
+
+def _truths(raw: pl.DataFrame, column: str | None, file: Path) -> pl.Series:
+    if column is None:
+        return pl.repeat(True, raw.height, dtype=pl.Boolean, eager=True)
+    fits = pl.col("x").is_in([0.0, 1.0])
+    return _numbers(raw, column, "valid", file, fits, "true or false").cast(pl.Boolean)
 
 
 def load(file: Path) -> pl.DataFrame:
@@ -84,18 +143,24 @@ def load(file: Path) -> pl.DataFrame:
             return frame if isinstance(frame, pl.DataFrame) else pl.DataFrame(frame)
         if file.suffix == ".parquet":
             return pl.read_parquet(file)
+        if not file.stat().st_size:
+            raise ValueError("it is empty")
         return pl.read_ndjson(file, infer_schema_length=None)
-    except (OSError, pl.exceptions.PolarsError, FileNotFoundError, ValueError) as error:
-        raise ValueError(
-            f"{file} cannot be read as {'a datasets folder' if file.is_dir() else file.suffix or 'JSONL'}: {error}"
-        ) from error
+    except (OSError, pl.exceptions.PolarsError, ValueError, KeyError) as error:
+        what = "a folder saved by datasets" if file.is_dir() else file.suffix or "JSONL"
+        raise ValueError(f"{file} cannot be read as {what}: {_undecodable(file) or error}") from error
 
 
-def measure_file(samples: pl.DataFrame, n: int | None = None) -> pl.DataFrame:
-    """Every sample-level measure of the data at sample size n (default: all of it)."""
-    rows = describe(samples, "file", Context(n or copies(samples), seed=0))
-    known = not samples["quality"].is_nan().any()
-    gated = rows["metric"].str.starts_with("quality/") | rows["metric"].str.contains(
-        "passing|effective|valid_"
-    )
-    return rows if known else rows.filter(~gated)
+def _undecodable(file: Path) -> str | None:
+    """Which line of a text file is not UTF-8, if any."""
+    if file.is_dir() or file.suffix == ".parquet":
+        return None
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                return (
+                    f"line {number} is not valid UTF-8 (byte {error.start}: {error.reason}); save it as UTF-8"
+                )
+    return None

@@ -1,6 +1,7 @@
 """Lexical diversity: distinct n-grams at equal token counts. Form only: never the sole sign of diversity.
 
-A token is a word where a text has white space between words, else a character.
+A token is a word where a text has white space between words, else a character. At most 131,072 texts are read, and
+as many n-grams compared: where the common sample size is larger, this is the common size.
 EAD: Rethinking and Refining the Distinct Metric (arXiv 2202.13587).
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +18,8 @@ import polars as pl
 from driftloop.evals.abundance import per_frame, texts
 from driftloop.evals.estimate import Context, Estimate, Measure
 from driftloop.evals.hill import log_absent
+
+MOST = 131_072  # texts that are read: a share of distinct n-grams is known to 0.3 % then
 
 
 class Grams(NamedTuple):
@@ -27,10 +31,15 @@ class Grams(NamedTuple):
     counts: np.ndarray  # of each kind, copies included, shape (kinds,) f64
 
 
+def bounded(context: Context) -> Context:
+    """The context with a sample size of at most `MOST`."""
+    return replace(context, n=min(context.n, MOST))
+
+
 @per_frame
 def _tokens(samples: pl.DataFrame, context: Context) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Token keys (u64) and owner of each place; copies of each text."""
-    distinct = texts(samples, context)
+    distinct = texts(samples, bounded(context))
     text = pl.col("response")
     spaced = text.str.strip_chars().str.contains(r"\s")
     words = pl.when(spaced).then(text.str.extract_all(r"\S+")).otherwise(text.str.extract_all(r"(?s)."))
@@ -42,7 +51,7 @@ def _tokens(samples: pl.DataFrame, context: Context) -> tuple[np.ndarray, np.nda
 
 @per_frame
 def grams(samples: pl.DataFrame, context: Context, order: int) -> Grams:
-    """All n-grams of length `order` in a subsample of context.n texts."""
+    """All n-grams of length `order` in a subsample of context.n texts, at most `MOST`."""
     keys, owner, copies = _tokens(samples, context)
     places = max(len(keys) - order + 1, 0)
     key = keys[:places].copy()
@@ -81,7 +90,7 @@ def ead(distinct: float, tokens: float, vocabulary: float) -> float:
 
 def _distinct(order: int) -> Callable[[pl.DataFrame, Context], Estimate]:
     def compute(samples: pl.DataFrame, context: Context) -> Estimate:
-        found = expected_distinct(grams(samples, context, order), context.n)
+        found = expected_distinct(grams(samples, context, order), bounded(context).n)
         return (
             found if not found.n else Estimate.normal(found.value / found.n, found.stderr / found.n, found.n)
         )
@@ -91,8 +100,8 @@ def _distinct(order: int) -> Callable[[pl.DataFrame, Context], Estimate]:
 
 def _ead2(samples: pl.DataFrame, context: Context) -> Estimate:
     """The vocabulary of bigrams is the square of the distinct unigrams among as many tokens."""
-    single = expected_distinct(grams(samples, context, 1), context.n)
-    double = expected_distinct(grams(samples, context, 2), context.n)
+    single = expected_distinct(grams(samples, context, 1), bounded(context).n)
+    double = expected_distinct(grams(samples, context, 2), bounded(context).n)
     if not (double.value > 0 and single.value > 1):
         return Estimate.missing(double.n)
     scale = ead(1.0, double.n, single.value**2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Callable
 from functools import cache
 from importlib.metadata import entry_points
 
@@ -31,7 +32,9 @@ def measures() -> tuple[Measure, ...]:
     return tuple(found[name] for name in sorted(found))
 
 
-def describe(samples: pl.DataFrame, stage: str, context: Context) -> pl.DataFrame:
+def describe(
+    samples: pl.DataFrame, stage: str, context: Context, watch: Callable[[str], None] | None = None
+) -> pl.DataFrame:
     """Every measure of a frame of scored samples: frame with the columns of `ROWS`.
 
     Diversity is at context.n copies by closed forms, or on a fixed subsample where none exists; a frame with
@@ -41,6 +44,12 @@ def describe(samples: pl.DataFrame, stage: str, context: Context) -> pl.DataFram
         samples: scored samples (`driftloop.generators.samples.SCORED`), multiplicities in `count`.
         stage: "real", "model", "pool" or "chosen".
         context: the common sample size and the seed of the subsamples.
+        watch: called with the name of each measure before it is taken.
     """
     present = samples.filter(pl.col("count") > 0)
-    return table([row(stage, m.name, m.axis, m.unit, m.compute(present, context)) for m in measures()])
+    rows = []
+    for measure in measures():
+        if watch is not None:
+            watch(measure.name)
+        rows.append(row(stage, measure.name, measure.axis, measure.unit, measure.compute(present, context)))
+    return table(rows)

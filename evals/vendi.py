@@ -1,8 +1,9 @@
 """Vendi scores: the effective number of distinct texts when similar texts count as partly the same.
 
 The Vendi Score (arXiv 2210.02410), Cousins of the Vendi Score (arXiv 2310.12952). Texts become unit
-vectors of hashed byte n-grams; the score is the exponential Renyi entropy of the eigenvalues of their d x d
-covariance, never of an n x n kernel, and it is gathered in blocks. Similarity is of form, not of meaning.
+vectors of hashed byte n-grams, or of a sentence encoder; the score is the exponential Renyi entropy of the
+eigenvalues of their d x d covariance, never of an n x n kernel, and it is gathered in blocks. With hashed n-grams
+similarity is of form, not of meaning. An encoder reads at most 2,048 of the distinct texts, drawn evenly.
 """
 
 from __future__ import annotations
@@ -14,42 +15,10 @@ import numpy as np
 import polars as pl
 
 from driftloop.evals.abundance import per_frame, texts
+from driftloop.evals.embedding import BLOCK, embed, encode
 from driftloop.evals.estimate import Context, Estimate, Measure
 
-BLOCK = 16_384  # texts embedded at once
-ORDERS = (1, 2, 3)  # lengths of the byte n-grams
-_SPREAD = np.uint64(0x9E3779B97F4A7C15)
-
-
-def embed(responses: pl.Series, size: int) -> np.ndarray:
-    """Unit vectors of hashed byte n-grams (n = 1, 2, 3; ends marked), shape (texts, size) f64.
-
-    Args:
-        responses: texts, str.
-        size: length of a vector; the more, the fewer collisions.
-    """
-    length = responses.str.len_bytes().to_numpy().astype(np.int64) + 2
-    joined = "\x02" + "\x03\x02".join(responses) + "\x03"
-    codes = np.frombuffer(joined.encode(), np.uint8).astype(np.uint64)
-    owner = np.repeat(np.arange(len(length)), length)
-    vectors = np.zeros(len(length) * size)
-    key = np.zeros(len(codes), np.uint64)
-    for order in ORDERS:
-        key = key[: len(codes) - order + 1] * np.uint64(257) + codes[order - 1 :] + np.uint64(1)
-        inside = owner[: len(key)] == owner[order - 1 :]
-        mixed = (key[inside] * _SPREAD) ^ (key[inside] * _SPREAD >> np.uint64(29))
-        mixed *= _SPREAD
-        sign = 1.0 - 2.0 * (mixed >> np.uint64(63)).astype(float)
-        place = owner[: len(key)][inside] * size + (mixed >> np.uint64(16)).astype(np.int64) % size
-        vectors += np.bincount(place, weights=sign, minlength=len(vectors))
-    return _unit(vectors.reshape(len(length), size))
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    norm = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
-    vectors[norm == 0, 0] = 1.0  # signs may cancel: such a text still is one text
-    norm[norm == 0] = 1.0
-    return np.asarray(vectors / norm[:, None])
+ENCODED = 2_048  # distinct texts that a sentence encoder reads: some milliseconds each
 
 
 def hill_of(spectrum: np.ndarray, q: float) -> float:
@@ -67,19 +36,28 @@ def vendi_kernel(kernel: np.ndarray, q: float = 1) -> float:
     return hill_of(np.linalg.eigvalsh(kernel / len(kernel)), q)
 
 
-def _blocks(distinct: pl.DataFrame, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _blocks(distinct: pl.DataFrame, context: Context) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for part in distinct.iter_slices(BLOCK):
-        yield embed(part["response"], size), part["count"].to_numpy().astype(float)
+        hashed = context.embedding == "hash"
+        vectors = (
+            embed(part["response"], context.embedding_size)
+            if hashed
+            else encode(part["response"], context.embedding)
+        )
+        yield vectors, part["count"].to_numpy().astype(float)
 
 
 @per_frame
 def _spectrum(samples: pl.DataFrame, context: Context) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Eigenvalues, and for q = 1 and q = 2 the variance over texts of their influence on the functional."""
-    distinct, size = texts(samples, context), context.embedding_size
+    distinct = texts(samples, context)
+    if context.embedding != "hash" and distinct.height > ENCODED:
+        distinct = distinct.sample(ENCODED, seed=context.seed).sort("response")
     total = float(distinct["count"].sum())
-    covariance = np.zeros((size, size))
-    for vectors, weight in _blocks(distinct, size):
-        covariance += (vectors * weight[:, None]).T @ vectors
+    covariance = np.zeros((0, 0))
+    for vectors, weight in _blocks(distinct, context):
+        scaled = vectors * np.sqrt(weight)[:, None]
+        covariance = scaled.T @ scaled + (covariance if covariance.size else 0.0)
     values, axes = np.linalg.eigh(covariance / total)
     values = np.maximum(values, 0.0)
     gradient = np.stack(
@@ -88,7 +66,7 @@ def _spectrum(samples: pl.DataFrame, context: Context) -> tuple[np.ndarray, np.n
     centre, moment = values @ gradient, np.zeros(2)
     # a variance needs no more texts than one block; every k-th of the sorted ones
     part = distinct.gather_every(-(-distinct.height // BLOCK))
-    for vectors, weight in _blocks(part, size):
+    for vectors, weight in _blocks(part, context):
         moment += weight @ ((vectors @ axes) ** 2 @ gradient - centre) ** 2
     return values, moment / float(part["count"].sum()), np.array([total])
 

@@ -11,6 +11,8 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"):
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -123,22 +125,80 @@ def compare(
 @app.command()
 def measure(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="JSONL, parquet, or a folder saved by datasets")
-    ],
-    text_column: Annotated[str, typer.Option("--text", help="column with the samples")] = "text",
-    prompt_column: Annotated[str | None, typer.Option("--prompt", help="column with prompts")] = None,
-    quality_column: Annotated[str | None, typer.Option("--quality", help="column with quality, 0..1")] = None,
-    mode_column: Annotated[
-        str | None, typer.Option("--mode", help="column with the meaning of a sample; default: its text")
+        Path | None, typer.Argument(metavar="FILE", help="JSONL, parquet, or a folder saved by datasets")
+    ] = None,
+    text: Annotated[str, typer.Option(metavar="COLUMN", help="column with the samples")] = "text",
+    prompt: Annotated[str | None, typer.Option(metavar="COLUMN", help="column with prompts")] = None,
+    quality: Annotated[str | None, typer.Option(metavar="COLUMN", help="column with quality, 0..1")] = None,
+    mode: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="column with the meaning of a sample; default: its text"),
+    ] = None,
+    strategy: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="column with a coarser level of meaning")
+    ] = None,
+    valid: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="column that says whether a sample can be read")
+    ] = None,
+    count: Annotated[str | None, typer.Option(metavar="COLUMN", help="column with copies of a row")] = None,
+    logprob: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="column with ln p under the generating model, nats")
+    ] = None,
+    id_column: Annotated[
+        str | None, typer.Option("--id", metavar="COLUMN", help="column with ids, checked to be distinct")
     ] = None,
     n: Annotated[int | None, typer.Option(help="common sample size; default: all")] = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="a second data set with the same columns; differences have intervals")
+    ] = None,
+    embed: Annotated[
+        str, typer.Option(help="what similarity is by: hash, minilm, or the folder of an encoder")
+    ] = "hash",
+    embedding_size: Annotated[int, typer.Option(help="length of the vectors of --embed hash")] = 256,
+    html: Annotated[Path | None, typer.Option(help="write a page with plots")] = None,
+    calibrate: Annotated[
+        bool,
+        typer.Option("--calibrate", help="instead: hold the measures against known truth and write --out"),
+    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="with --calibrate: small sizes only")] = False,
+    out: Annotated[Path, typer.Option(help="with --calibrate: the page to write")] = Path(
+        "docs/calibration.md"
+    ),
     as_json: AsJson = False,
 ) -> None:
     """The quality, diversity and complexity table of anybody's data."""
-    from driftloop.evals.foreign import measure_file, read_foreign
+    if calibrate:
+        from driftloop.evals.calibration import write
 
-    rows = measure_file(read_foreign(file, text_column, prompt_column, quality_column, mode_column), n)
-    typer.echo(rows.write_json() if as_json else tabular(rows))
+        return typer.echo(f"wrote {write(out, quick=quick)}")
+    if file is None:
+        raise ValueError(
+            "measure: expected FILE (JSONL, parquet, or a folder saved by datasets) or --calibrate"
+        )
+    from driftloop.evals.foreign import Columns
+    from driftloop.evals.measured import measure_files
+
+    columns = Columns(text, prompt, quality, mode, strategy, valid, count, logprob, id_column)
+    with watching(quiet=as_json) as watch:
+        found = measure_files(file, reference, columns, n, embed, embedding_size, watch=watch)
+    if html is not None:
+        from driftloop.evals.report.datasheet import write_page
+
+        write_page(html, found)
+    typer.echo(found.rows.write_json() if as_json else tabular(found.rows))
+    return None
+
+
+@contextmanager
+def watching(*, quiet: bool) -> Iterator[Callable[[str, float], None]]:
+    """A progress bar on stderr, where that is a terminal: called with what is done now and the share done so far."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
+        bar = progress.add_task("reading", total=1.0)
+        yield lambda what, share: progress.update(bar, description=what, completed=share)
 
 
 @app.command("list")
@@ -234,15 +294,25 @@ def free_folder(name: str) -> Path:
 
 
 def tabular(rows: Any) -> str:
-    """A metrics table for the terminal."""
-    head = f"{'metric':<34}{'value':>12}{'95 % interval':>28}   unit"
-    return "\n".join([head, *map(tabular_line, rows.iter_rows(named=True))])
+    """A metrics table for the terminal; beside a reference, the difference with its interval."""
+    compared = "reference" in rows.columns
+    head = f"{'metric':<34}{'value':>12}{'95 % interval':>28}"
+    head += f"{'reference':>12}{'difference':>12}{'95 % interval':>28}" if compared else ""
+    return "\n".join([head + "   unit", *map(tabular_line, rows.iter_rows(named=True))])
 
 
 def tabular_line(row: dict[str, Any]) -> str:
-    """One measure with its interval."""
-    interval = f"[{row['lo']:.4g}, {row['hi']:.4g}]"
-    return f"{row['metric']:<34}{row['value']:>12.4g}{interval:>28}   {row['unit']}"
+    """One measure with its interval, or why it has none."""
+    line = f"{row['metric']:<34}{row['value']:>12.4g}{interval(row['lo'], row['hi']):>28}"
+    if "reference" in row:
+        change = interval(row["difference_lo"], row["difference_hi"])
+        line += f"{row['reference']:>12.4g}{row['difference']:>12.4g}{change:>28}"
+    return f"{line}   {row['unit']}" + (f" ({row['note']})" if row["note"] else "")
+
+
+def interval(low: float, high: float) -> str:
+    """[low, high]"""
+    return f"[{low:.4g}, {high:.4g}]"
 
 
 def main() -> None:

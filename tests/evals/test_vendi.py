@@ -10,7 +10,8 @@ from vendi_score import vendi
 
 from driftloop.evals.estimate import Context
 from driftloop.evals.stages import measures
-from driftloop.evals.vendi import BLOCK, embed, hill_of, vendi_kernel
+from driftloop.evals.embedding import BLOCK, embed
+from driftloop.evals.vendi import hill_of, vendi_kernel
 
 Scored = Callable[..., pl.DataFrame]
 COMPUTE = {m.name: m.compute for m in measures()}
