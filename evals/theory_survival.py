@@ -37,8 +37,8 @@ def lost_lines(t: int, mean: float = 1.0) -> float:
 def rare_alive(expected: float, t: int) -> float:
     """Replace, for a rare type of `expected` = n p copies in the first sample: 1 - exp(-expected (1 - lost_lines(t))).
 
-    About expected 2 / (t + 2) for late t; between 1 - exp(-expected/t) and 1 - exp(-2 expected/t), the bounds of
-    "Rate of Model Collapse in Recursive Training" (arXiv 2412.17646).
+    About 1 - exp(-2 expected / (t + 2)). With k = t + 1 samples drawn in a row it lies between 1 - exp(-expected/k), the
+    bound of "Rate of Model Collapse in Recursive Training" (arXiv 2412.17646), and 1 - exp(-2 expected/k).
     """
     return -math.expm1(-expected * (1 - lost_lines(t)))
 

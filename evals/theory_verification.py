@@ -45,7 +45,7 @@ def effective_population(pool: int, keep: int, phi: float, psi: float, share: fl
     """
     chance = _kept(pool, keep, share, phi, psi)
     g = np.arange(1, keep + 1)
-    by_right = np.array([chance[:, row].sum() for row in range(1, keep + 1)])
+    by_right = chance.sum(1)[1:]
     return float(by_right.sum() / (by_right / g).sum())
 
 
@@ -67,33 +67,34 @@ def course(
         right: probability that two right copies of the truth differ.
         wrong: the same of wrong ones.
     """
-    size = keep + 1
-    g, b = np.meshgrid(np.arange(size), np.arange(size), indexing="ij")
-    first = _kept(pool, keep, share, phi, psi).T
-    chance, loss = first, [np.where(x > 0, 1 - 1 / np.maximum(x, 1), 0.0) for x in (g, b)]
-    held = [h * first * gain for h, gain in zip((right, wrong), loss, strict=True)]
-    if first[0, 0] > 1e-9:
-        raise ValueError(
-            f"the first of these rounds keeps nothing with chance {first[0, 0]:.1g}; draw a larger pool"
-        )
-    total = np.maximum(g + b, 1)
-    kernel = {x: _kept(pool, keep, x, phi, psi).T for x in np.unique(g / total)}
-    lines = [_expect(chance, held, g / total, b / total)]
-    for _ in range(rounds - 1):
-        chance, held = _step(chance, held, kernel, g / total, loss)
-        lines.append(_expect(chance, held, g / total, b / total))
-    return Course(*np.array(lines).T)
+    g, b = np.meshgrid(np.arange(keep + 1), np.arange(keep + 1), indexing="ij")
+    loss = [np.where(x > 0, 1 - 1 / np.maximum(x, 1), 0.0) for x in (g, b)]
+    shares = [x / np.maximum(g + b, 1) for x in (g, b)]
+    first = _kept(pool, keep, share, phi, psi)
+    idle, begun = first[0, 0], np.where(g + b > 0, first, 0.0)
+    kernel = {x: _kept(pool, keep, x, phi, psi) for x in np.unique(shares[0])}
+    waiting, chance, lines = 1.0, np.zeros_like(first), []
+    held = [chance, chance]
+    for _ in range(rounds):
+        chance, held = _step(chance, held, kernel, shares[0], loss)
+        chance = chance + waiting * begun
+        held = [x + waiting * h * begun * gain for x, h, gain in zip(held, (right, wrong), loss, strict=True)]
+        waiting *= idle
+        unmoved = np.array([share, share**2 * (1 - right) + (1 - share) ** 2 * (1 - wrong), right])
+        lines.append(_expect(chance, held, *shares) + waiting * unmoved)
+    right_share, collision, differ = np.array(lines).T
+    return Course(right_share, 1 - collision, differ)
 
 
 def _kept(pool: int, keep: int, share: float, phi: float, psi: float) -> np.ndarray:
-    """Probability of b wrong and g right copies kept, shape (keep + 1, keep + 1), indexed [b, g]."""
+    """Probability of g right and b wrong copies kept, shape (keep + 1, keep + 1), indexed [g, b]."""
     passing = share * phi + (1 - share) * psi
     total = binom.pmf(np.arange(keep + 1), pool, passing)
     total[keep] = binom.sf(keep - 1, pool, passing)
     tilted = share * phi / passing if passing > 0 else 0.0
-    b, g = np.meshgrid(np.arange(keep + 1), np.arange(keep + 1), indexing="ij")
-    inside = b + g <= keep
-    both = np.where(inside, b + g, 0)
+    g, b = np.meshgrid(np.arange(keep + 1), np.arange(keep + 1), indexing="ij")
+    inside = g + b <= keep
+    both = np.where(inside, g + b, 0)
     return np.where(inside, total[both] * binom.pmf(g, both, tilted), 0.0)
 
 
@@ -117,9 +118,7 @@ def _step(
     return after, after_held
 
 
-def _expect(
-    chance: np.ndarray, held: list[np.ndarray], right: np.ndarray, wrong: np.ndarray
-) -> tuple[float, float, float]:
-    """Expected right share, H, and H within the right ones."""
+def _expect(chance: np.ndarray, held: list[np.ndarray], right: np.ndarray, wrong: np.ndarray) -> np.ndarray:
+    """Expected right share, sum p^2, and H within the right ones, of the loops that have begun."""
     same = right**2 * (chance - held[0]) + wrong**2 * (chance - held[1])
-    return float((chance * right).sum()), 1 - float(same.sum()), float(held[0].sum())
+    return np.array([(chance * right).sum(), same.sum(), held[0].sum()])
