@@ -4,7 +4,12 @@
 
 One lineage of the configuration, on one thread; `benchmarks/quickstart.py` runs it as the peer. From driftloop it
 takes the problem alone: the settings, the corpus, the prompts, the list of right answers and the initial weights
-(which transformers opens), all outside the measured time. What it measures per generation is `MEASURED`.
+(which transformers opens), all outside the measured time.
+
+Measured on probe pool, pool and choice: valid and correct share; Hill 0, 1, 2, inf, top-1, top-10 and top-1 % shares,
+Hill-1 of strategies, distinct modes per prompt; distinct-1, 2, 3; Vendi 1 and 2; self-BLEU of 100 samples;
+compression ratio; tokens. On the model: exact and greedy accuracy, pass@1, 8, 64, coverage@64, Hill-1 per prompt
+on every split; exact Hill 0, 1, 2; strategy shares.
 """
 
 from __future__ import annotations
@@ -31,15 +36,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-MEASURED = (
-    "valid, correct share; Hill 0, 1, 2, inf, top-1, top-10, top-1 % shares, Hill-1 of strategies, distinct modes per "
-    "prompt; distinct-1, 2, 3; Vendi 1 and 2; compression ratio; tokens (probe pool, pool, choice); exact and greedy "
-    "accuracy, pass@1, 8, 64, coverage@64 and Hill-1 per prompt on every split; exact Hill 0, 1, 2; strategy shares"
-)
 FORM = re.compile(r"(\d+)([-+*])(\d+)$")
 BATCHES = (256, 512, 1024, 3072)  # of generate, tried before anything is measured
 ROWS = 1024  # scored in one forward pass
 BUDGET = 64
+BLEU_SAMPLE = 100
 PAD = 0
 
 
@@ -275,9 +276,23 @@ def describe(samples: list[Sample]) -> dict[str, float]:
     return said | {"compression": len(joined) / len(zlib.compress(joined, 9))}
 
 
-def examine(loop: Loop, network: Any, probe: int) -> dict[str, Any]:
-    """One model: a probe pool, every right answer scored, greedy answers."""
-    found: dict[str, Any] = {"model": describe(loop.generate(network, loop.prompts(probe)))}
+def self_bleu(samples: list[Sample], draw: random.Random) -> float:
+    """Mean BLEU-4 of BLEU_SAMPLE of the samples, each against the others of them: all would take hours."""
+    from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
+
+    texts, smooth = (
+        [list(s.response) for s in draw.sample(samples, min(BLEU_SAMPLE, len(samples)))],
+        SmoothingFunction().method1,
+    )
+    others = ([*texts[:i], *texts[i + 1 :]] for i in range(len(texts)))
+    return float(
+        np.mean([sentence_bleu(o, t, smoothing_function=smooth) for o, t in zip(others, texts, strict=True)])
+    )
+
+
+def examine(loop: Loop, network: Any, probe: list[Sample]) -> dict[str, Any]:
+    """One model: its probe pool, every right answer scored, greedy answers."""
+    found: dict[str, Any] = {"model": describe(probe)}
     logs, at = loop.score(network), 0
     for split, answers in loop.answers.items():
         mine, at = np.exp(logs[at : at + len(answers)]), at + len(answers)
@@ -322,7 +337,7 @@ def play(loop: Loop, generations: int) -> dict[str, Any]:
     begun = time.perf_counter(), time.process_time()
     loop.batch = loop.best_batch(network)
     calibration = {"wall_s": time.perf_counter() - begun[0], "cpu_s": time.process_time() - begun[1]}
-    seen = [watch(0, "first evaluation", lambda: examine(loop, network, arm.probe))]
+    seen = [evaluate(loop, network, 0, watch, "first evaluation", {})]
     for t in range(1, generations + 1):
         network, found = turn(loop, network, t, watch)
         seen.append(found)
@@ -336,8 +351,23 @@ def turn(loop: Loop, network: Any, t: int, watch: Watch) -> tuple[Any, dict[str,
     chosen = watch(t, "select", lambda: select(pool, arm.loop.keep, arm.select, loop.draw))
     data = [sample.prompt + sample.response for sample in chosen]
     fresh = watch(t, "retrain", lambda: loop.train(network, data, arm.retrain, loop.seed * 100 + t))
-    stages = watch(t, "evaluate", lambda: {"pool": describe(pool), "chosen": describe(chosen)})
-    return fresh, watch(t, "evaluate", lambda: examine(loop, fresh, arm.probe)) | stages
+    return fresh, evaluate(loop, fresh, t, watch, "evaluate", {"pool": pool, "chosen": chosen})
+
+
+def evaluate(
+    loop: Loop, network: Any, t: int, watch: Watch, phase: str, stages: dict[str, list[Sample]]
+) -> dict[str, Any]:
+    """What is measured on a round's stages and on a model; self-BLEU is clocked apart."""
+    probe = watch(t, phase, lambda: loop.generate(network, loop.prompts(loop.arm.probe)))
+    found = watch(t, phase, lambda: {name: describe(samples) for name, samples in stages.items()})
+    found |= watch(t, phase, lambda: examine(loop, network, probe))
+    texts = stages | {"model": probe}
+    bleu = watch(
+        t, f"{phase}, self-BLEU", lambda: {name: self_bleu(s, loop.draw) for name, s in texts.items()}
+    )
+    for name, value in bleu.items():
+        found[name]["self_bleu"] = value
+    return found
 
 
 def main() -> None:
