@@ -62,6 +62,7 @@ class Measure:
     better: Better
     question: str  # what a newcomer asks it, in one plain sentence
     compute: Callable[[pl.DataFrame, Context], Estimate]
+    descriptive: bool = False  # its interval is not calibrated, or its bias passes 2 % at 1,000 samples
 
 
 def mean(values: np.ndarray, weights: np.ndarray, clusters: np.ndarray | None = None) -> Estimate:

@@ -137,9 +137,14 @@ def load(file: Path) -> pl.DataFrame:
         raise ValueError(f"no such file: {file}; expected JSONL, parquet, or a folder saved by datasets")
     try:
         if file.is_dir():
-            from datasets import load_from_disk
+            from datasets import DatasetDict, load_from_disk
 
-            frame = load_from_disk(str(file)).with_format("polars")[:]
+            stored = load_from_disk(str(file))
+            if isinstance(stored, DatasetDict):
+                raise ValueError(
+                    f"it holds the splits {list(stored)}; name the folder of one ({file}/<split>)"
+                )
+            frame = stored.with_format("polars")[:]
             return frame if isinstance(frame, pl.DataFrame) else pl.DataFrame(frame)
         if file.suffix == ".parquet":
             return pl.read_parquet(file)

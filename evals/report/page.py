@@ -13,6 +13,11 @@ HERE = Path(__file__).parent
 
 def page(report: Contents, arms: tuple[str, ...]) -> str:
     """The HTML text; everything that came from records is escaped."""
+    return rendered("page.html.j2", arms, r=report)
+
+
+def rendered(template: str, arms: tuple[str, ...], **contents: object) -> str:
+    """A page of this folder with its style, one colour and shape per arm; all contents are escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -27,9 +32,7 @@ def page(report: Contents, arms: tuple[str, ...]) -> str:
     swatch = {arm: f"a{i % 8}" for i, arm in enumerate(arms)}
     marks = {arm: _mark(i) for i, arm in enumerate(arms)}
     style = Markup(_variables() + (HERE / "style.css").read_text())
-    return jinja.get_template("page.html.j2").render(
-        r=report, arms=arms, swatch=swatch, marks=marks, style=style
-    )
+    return jinja.get_template(template).render(arms=arms, swatch=swatch, marks=marks, style=style, **contents)
 
 
 def _variables() -> str:

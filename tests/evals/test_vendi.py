@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 from vendi_score import vendi
 
+from driftloop.evals.embedding import BLOCK, embed
 from driftloop.evals.estimate import Context
 from driftloop.evals.stages import measures
-from driftloop.evals.embedding import BLOCK, embed
 from driftloop.evals.vendi import hill_of, vendi_kernel
 
 Scored = Callable[..., pl.DataFrame]
