@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from driftloop.generators.seeds import rng
 from driftloop.generators.spec import Spec
+from driftloop.generators.worlds import contexts
 
 
 class Categorical(Spec):
@@ -61,12 +62,12 @@ class Categorical(Spec):
     @property
     def max_tokens(self) -> int:
         """Digits of a type, and of a prompt with its colon."""
-        return self._digits + len(self._asked[-1])
+        return self._digits + len(contexts.names(self.contexts)[-1])
 
     def real(self, n: int, split: str = "id", *, seed: int) -> pl.DataFrame:
         """Draw n samples, as evenly over prompts as prompts are: one row per type drawn, however large n is."""
         truth = self.truth(split)
-        asked = self._spread(n, seed)
+        asked = contexts.spread(n, self.contexts, seed=seed)
         share = truth["probability"].to_numpy()[: truth.height // len(asked)] * len(asked)
         counts = rng(seed).multinomial(asked.astype(np.int64), share / share.sum(), size=len(asked))
         drawn = pl.Series("count", counts.ravel().astype(np.uint64))
@@ -75,20 +76,14 @@ class Categorical(Spec):
     def prompts(self, n: int, split: str = "id", *, seed: int) -> pl.DataFrame:
         """n prompts as evenly as possible, which get one more is drawn; or the one, empty prompt n times."""
         self._known(split)
-        counts = self._spread(n, seed)
-        columns = {"parent_id": pl.UInt64, "prompt": pl.String, "count": pl.UInt64}
-        rows = {"parent_id": np.arange(len(counts)), "prompt": self._asked, "count": counts}
-        return pl.DataFrame(rows, schema=columns).filter(pl.col("count") > 0)
+        return contexts.asked(n, self.contexts, seed=seed)
 
     def score(self, samples: pl.DataFrame) -> pl.DataFrame:
         """A response is valid where it names a type and answers a known prompt, and right where that type is."""
         name = pl.col("response")
         number = name.cast(pl.UInt32, strict=False).fill_null(self.types)
         known = name.str.contains(f"^[0-9]{{{self._digits}}}$") & (number < self.types)
-        if self.contexts:
-            asked = pl.col("prompt").str.strip_suffix(":").cast(pl.UInt32, strict=False)
-            known &= pl.col("prompt").str.contains(f"^[0-9]{{{len(self._asked[0]) - 1}}}:$")
-            known &= asked.fill_null(self.contexts) < self.contexts
+        known &= contexts.number(self.contexts).is_not_null()
         mode = pl.when(known).then(name)
         split = pl.lit("id")
         if self._held.any():
@@ -115,14 +110,6 @@ class Categorical(Spec):
         asked = prompts.select("prompt").unique()
         return right.select("prompt", "response", "mode", "strategy").join(asked, on="prompt", how="semi")
 
-    def _spread(self, n: int, seed: int) -> np.ndarray:
-        """Samples per prompt, shape (prompts,)."""
-        share, rest = divmod(n, len(self._asked))
-        counts = np.full(len(self._asked), share, np.uint64)
-        if rest:
-            counts[rng(seed, "spread").permutation(len(counts))[:rest]] += np.uint64(1)
-        return counts
-
     def _known(self, split: str) -> None:
         if split not in self.splits:
             raise ValueError(f"split must be one of {list(self.splits)}, got {split!r} (with these settings)")
@@ -144,18 +131,12 @@ class Categorical(Spec):
         return math.ceil(self.right * self.types)
 
     @cached_property
-    def _asked(self) -> list[str]:
-        """Every prompt."""
-        wide = len(str(self.contexts - 1))
-        return [f"{i:0{wide}}:" for i in range(self.contexts)] or [""]
-
-    @cached_property
     def _truths(self) -> dict[str, pl.DataFrame]:
         mass = np.arange(1, self.types + 1) ** -self.exponent
         names = [f"{i:0{self._digits}}" for i in range(self.types)]
         every = pl.DataFrame({"response": names, "mode": names, "strategy": names, "probability": mass})
         parts = {"id": every.filter(~self._held), "ood/types": every.filter(self._held)}
-        asked = pl.DataFrame({"prompt": self._asked})
+        asked = pl.DataFrame({"prompt": contexts.names(self.contexts)})
         share = pl.col("probability") / pl.col("probability").sum()
         return {
             name: asked.join(part, how="cross", maintain_order="left_right").with_columns(

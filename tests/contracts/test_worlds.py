@@ -49,15 +49,18 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "categorical": {"types": 100, "exponent": 1.0, "holdout": 0.1},
     "categorical, prompted": {"types": 12, "exponent": 0.5, "holdout": 0.1, "contexts": 30},
     "corpus": {"path": "", "rare_share": 0.1, "stop_words": 4},
+    "gaussian": {"mean": -1.0, "sd": 2.0},
+    "gaussian, prompted": {"contexts": 30},
     "reasoning_gym": {
         "questions": 600,
         "tasks": {"chain_sum": {"max_terms": 2, "max_digits": 2}, "gcd": {"max_value": 40}},
         "ood": {"terms": {"chain_sum": {"min_terms": 3, "max_terms": 3}}, "lcm": "lcm"},
     },
+    "regression": {"dimensions": 3, "inputs": 40, "offset": 0.5},
     "rewrite": {},
     "targets": {},
 }
-PROXY = {"corpus"}  # worlds whose quality is a stated proxy, so that real text is not all 1
+PROXY = {"corpus", "regression"}  # worlds whose quality is a stated proxy, so that real text is not all 1
 
 
 def test_every_world_on_disk_has_settings_in_this_file() -> None:
