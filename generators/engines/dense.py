@@ -105,7 +105,7 @@ def _continue(
     cache, logits = cache[:, :, torch.from_numpy(member)], logits[torch.from_numpy(member)]
     alive = np.arange(len(rows))
     for t in range(limit):
-        drawn = logits.argmax(-1) if greedy else _pick(tempered(logits, sampling), uniform)
+        drawn = logits.argmax(-1) if greedy else pick(tempered(logits, sampling), uniform)
         tokens[alive, t] = drawn.numpy()
         logprob[alive] += logits.double().log_softmax(-1).gather(-1, drawn[:, None])[:, 0].numpy()
         on = drawn != stop
@@ -117,7 +117,7 @@ def _continue(
     return tokens, logprob
 
 
-def _pick(p: Tensor, uniform: np.random.Generator) -> Tensor:
+def pick(p: Tensor, uniform: np.random.Generator) -> Tensor:
     """One index per row by inversion; never one of probability 0."""
     below = p.double().cumsum(-1)
     u = torch.from_numpy(uniform.random((len(p), 1))) * below[:, -1:]
