@@ -123,7 +123,8 @@ def _questions(truth: pl.DataFrame | None, test: pl.DataFrame | None) -> pl.Data
 
 def _answers(world: World, truth: pl.DataFrame | None, questions: pl.DataFrame) -> pl.DataFrame | None:
     if truth is not None and _complete(truth):
-        return truth.select(*PAIR, "mode", "strategy")
+        right = world.score(truth.select(PAIR))["quality"] >= 1  # a world's real data may hold wrong samples
+        return truth.filter(right).select(*PAIR, "mode", "strategy")
     return world.answers(questions.select("prompt"))
 
 

@@ -8,6 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from driftloop.evals.exam import sit
+from driftloop.evals.generalization import right_mass
 from driftloop.generators.contracts import Sampling
 from driftloop.generators.models.categorical import CategoricalModel, Strings, TabularGenerator
 from driftloop.generators.worlds.categorical import Categorical
@@ -55,6 +57,9 @@ def test_a_wrong_type_is_valid_but_not_right_and_no_answer() -> None:
     assert scored["valid"].all()
     assert scored.filter(pl.col("quality") == 1)["response"].to_list() == ["0", "1"]
     assert world.answers(world.prompts(1, seed=0))["response"].to_list() == ["0", "1"]
+    assert right_mass(sit(CategoricalModel().fresh(world, seed=0), world), "id").tolist() == pytest.approx(
+        [0.2]
+    )
 
 
 def test_holding_out_everything_is_refused() -> None:
