@@ -1,8 +1,8 @@
 """Closed forms of a tabular loop: expected heterozygosity H = 1 - sum p^2 of the model, by regime.
 
-n copies are trained on per round, h0 is H of the truth, and the base model is trained on n real copies unless said
-otherwise; generation t is the model after t rounds. All are exact for model `categorical` with retrainer `counts`.
-Derivations: docs/theory.md.
+n copies are trained on per round, h0 is H of the truth, and the base model is trained on n real copies, or equals the
+truth (`exact_base`); generation t is the model after t rounds. All are exact for model `categorical` with retrainer
+`counts`. Derivations: docs/theory.md.
 """
 
 from __future__ import annotations
@@ -12,15 +12,21 @@ import math
 import numpy as np
 
 
-def replace(h0: float, n: int, t: int) -> float:
+def replace(h0: float, n: int, t: int, *, exact_base: bool = False) -> float:
     """Wright-Fisher: each of the t + 1 resamplings, the base's included, loses 1/n of H."""
-    return h0 * (1 - 1 / n) ** (t + 1)
+    return h0 * (1 - 1 / n) ** (t + (not exact_base))
 
 
-def accumulate(h0: float, n: int, t: int) -> float:
-    """All batches so far, the real one included: model t holds t + 1 of them, and batch i costs 1/(n i^2) of H."""
-    batches = np.arange(1, t + 2, dtype=float)
-    return h0 * float(np.prod(1 - 1 / (n * batches**2)))
+def accumulate(h0: float, n: int, t: int, *, exact_base: bool = False) -> float:
+    """All batches so far, the real one included: model t holds t + 1 of them, and batch i costs 1/(n i^2) of H.
+
+    From an exact base the second batch is as real as the first.
+    """
+    if exact_base and t == 0:
+        return h0
+    first = 1 - 1 / (2 * n) if exact_base else 1 - 1 / n
+    batches = np.arange(3 if exact_base else 2, t + 2, dtype=float)
+    return h0 * first * float(np.prod(1 - 1 / (n * batches**2)))
 
 
 def accumulate_limit(h0: float, n: int) -> float:
@@ -29,12 +35,14 @@ def accumulate_limit(h0: float, n: int) -> float:
     return h0 * math.sin(x) / x
 
 
-def accumulate_subsample(h0: float, n: int, t: int) -> float:
+def accumulate_subsample(h0: float, n: int, t: int, *, exact_base: bool = False) -> float:
     """n copies drawn without replacement from all t + 1 batches: drift of the model, not only of the archive.
 
-    H_t = h0 (1 - 1/n) prod over batches i = 2..t+1 of 1 - (3n - 1) / (in (in - 1)).
+    H_t = h0 (1 - 1/n) prod over batches i = 2..t+1 of 1 - (3n - 1) / (in (in - 1)); from i = 3 with an exact base.
     """
-    archive = n * np.arange(2, t + 2, dtype=float)
+    if exact_base and t == 0:
+        return h0
+    archive = n * np.arange(3 if exact_base else 2, t + 2, dtype=float)
     return h0 * (1 - 1 / n) * float(np.prod(1 - (3 * n - 1) / (archive * (archive - 1))))
 
 
@@ -44,11 +52,11 @@ def fresh_floor(h0: float, n: int, real: int) -> float:
     return h0 * (1 - s**2 - r / n) / (1 - s**2 + s / n)
 
 
-def fresh(h0: float, n: int, real: int, t: int) -> float:
+def fresh(h0: float, n: int, real: int, t: int, *, exact_base: bool = False) -> float:
     """On the way there: the distance to the floor shrinks by s^2 - s/n a round, s the synthetic share."""
     s = 1 - real / n
-    floor = fresh_floor(h0, n, real)
-    return floor + (h0 * (1 - 1 / n) - floor) * (s**2 - s / n) ** t
+    start, floor = replace(h0, n, 0, exact_base=exact_base), fresh_floor(h0, n, real)
+    return floor + (start - floor) * (s**2 - s / n) ** t
 
 
 def fresh_independent(h0: float, n: int, share: float) -> float:
@@ -65,7 +73,7 @@ def static_floor(h0: float, n: int, real: int) -> float:
     return h0 * (1 - 1 / real) * (1 - s**2) / (1 - s**2 + s / n)
 
 
-def static(h0: float, n: int, real: int, t: int) -> float:
+def static(h0: float, n: int, real: int, t: int, *, exact_base: bool = False) -> float:
     """On the way there, from a base trained on n other real copies.
 
     Collision with the anchor, C, and of the model, J, start apart from each other and follow
@@ -73,16 +81,16 @@ def static(h0: float, n: int, real: int, t: int) -> float:
     """
     r, s = real / n, 1 - real / n
     anchor = 1 - h0 * (1 - 1 / real)
-    cross, own = 1 - h0, 1 - h0 * (1 - 1 / n)
+    cross, own = 1 - h0, 1 - replace(h0, n, 0, exact_base=exact_base)
     for _ in range(t):
         own = r**2 * anchor + 2 * r * s * cross + s / n + (s**2 - s / n) * own
         cross = r * anchor + s * cross
     return 1 - own
 
 
-def differentiation(n: int, t: int) -> float:
+def differentiation(n: int, t: int, *, exact_base: bool = False) -> float:
     """F_ST of independent lineages that replace: their overlap sum p q stays at 1 - h0 while each drifts."""
-    return 1 - (1 - 1 / n) ** (t + 1)
+    return 1 - (1 - 1 / n) ** (t + (not exact_base))
 
 
 def fixation_time(n: int) -> float:

@@ -40,6 +40,12 @@ def test_limits_of_the_closed_forms() -> None:
         assert theory.static(H0, n, m, 2000) == pytest.approx(theory.static_floor(H0, n, m))
         assert theory.fresh(H0, n, m, 0) == theory.static(H0, n, m, 0) == pytest.approx(H0 * (1 - 1 / n))
         assert theory.static_floor(H0, n, m) < theory.fresh_floor(H0, n, m)
+    for exact in (False, True):
+        start = theory.replace(H0, 10, 0, exact_base=exact)
+        assert theory.accumulate(H0, 10, 0, exact_base=exact) == pytest.approx(start)
+        assert theory.accumulate_subsample(H0, 10, 0, exact_base=exact) == pytest.approx(start)
+        assert theory.fresh(H0, 10, 3, 0, exact_base=exact) == pytest.approx(start)
+        assert theory.static(H0, 10, 3, 0, exact_base=exact) == pytest.approx(start)
     assert theory.fresh_floor(H0, 10, 0) == pytest.approx(0)
     assert theory.fresh_floor(H0, 10, 10) == theory.static_floor(H0, 10, 10) == pytest.approx(H0 * 0.9)
     for n in (5, 30):
@@ -51,6 +57,7 @@ def test_a1_replacing_loses_one_nth_a_round(
     side_by_side: History, diversity: Diversity, agrees: Agrees
 ) -> None:
     h = diversity(side_by_side(2000, 100, 50, base=10**12))
+    assert theory.replace(H0, 100, 10, exact_base=True) == pytest.approx(0.8592, abs=5e-5)
     agrees(h[10], 0.8592, 0.003)
     agrees(h[50], 0.5748, 0.01)
 
@@ -78,6 +85,12 @@ def test_a2_accumulating_keeps_a_share_for_ever(
         agrees(h[t], theory.accumulate(H0, 10, t))
 
 
+def test_a2_from_an_exact_base(side_by_side: History, diversity: Diversity, agrees: Agrees) -> None:
+    h = diversity(side_by_side(1000, 6, 12, regime="accumulate", base=10**12))
+    for t in (1, 2, 12):
+        agrees(h[t], theory.accumulate(H0, 6, t, exact_base=True))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("n", "replicates", "least"), [(10, 500, 0.004), (100, 40, 0.002)])
 def test_a2_two_hundred_batches(
@@ -94,13 +107,21 @@ def test_a2_replacing_for_as_long_leaves_little(
     agrees(diversity(side_by_side(250, 100, 199)[-1]), 0.1273, 0.03)
 
 
-@pytest.mark.parametrize(("n", "t", "replicates"), [(5, 4, 500), (10, 8, 300)])
+@pytest.mark.parametrize(("n", "t", "replicates"), [(5, 4, 400), (10, 8, 200)])
 def test_a_subsample_of_the_archive_lies_between(
     one_by_one: History, diversity: Diversity, agrees: Agrees, n: int, t: int, replicates: int
 ) -> None:
     h = diversity(one_by_one(replicates, n, t, regime="accumulate_subsample"))
     for generation in (1, 2, t):
         agrees(h[generation], theory.accumulate_subsample(H0, n, generation))
+
+
+def test_a_subsample_of_the_archive_from_an_exact_base(
+    one_by_one: History, diversity: Diversity, agrees: Agrees
+) -> None:
+    h = diversity(one_by_one(300, 4, 4, regime="accumulate_subsample", base=10**12))
+    for t in (1, 2, 4):
+        agrees(h[t], theory.accumulate_subsample(H0, 4, t, exact_base=True))
 
 
 @pytest.mark.parametrize(("n", "real", "t", "replicates"), [(5, 1, 6, 400), (10, 3, 6, 300), (8, 6, 3, 300)])
@@ -143,7 +164,7 @@ def test_w12_random_selection_makes_the_population_smaller(
 ) -> None:
     """What is drawn beyond what is kept does not matter: keep sets the pace, not pool."""
     h = diversity(one_by_one(500, keep, rounds, pool=pool, base=10**12))
-    agrees(h[rounds], H0 * (1 - 1 / keep) ** rounds)
+    agrees(h[rounds], theory.replace(H0, keep, rounds, exact_base=True))
 
 
 def absorbed(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
