@@ -57,7 +57,7 @@ def draw(
     logprob, uniform = np.zeros(len(index)), rng(seed, "hugging face")
     order = np.argsort(lengths[index], kind="stable")
     with enough_memory("sampling: lower loop.pool, sampling.max_tokens or model.context"):
-        for rows in np.array_split(order, max(1, -(-len(order) // ROWS))):
+        for rows in np.split(order, range(ROWS, len(order), ROWS)) if len(order) else []:
             _continue(network, prompts, index, rows, room, tokens, logprob, sampling, stop, uniform, greedy)
     return Drawn(index, tokens, np.ones(len(index), np.int64), logprob)
 

@@ -58,6 +58,11 @@ class CausalLM(Spec):
     lora: Lora | None = Field(Lora(), description="null = all weights are trained")
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 on a GPU")
     context: int = Field(1024, ge=2, description="most tokens of a text, marks included")
+    response_tokens: int = Field(
+        256,
+        ge=1,
+        description="most tokens of a response, in evaluations too; sampling.max_tokens comes first",
+    )
     threads: int = Field(1, ge=1, description="of torch, where there is no GPU")
     memory_share: float = Field(
         0.9, gt=0, le=1, description="of the GPU, for vLLM: lower it where lineages share one"
@@ -198,7 +203,11 @@ class LanguageModel:
 
         context, stop = self.settings.context, self.wording.stop
         begun = self.wording.begun(prompts["prompt"].to_list())
-        how: dict[str, Any] = {"sampling": sampling, "stop": stop, "limit": sampling.max_tokens or context}
+        how: dict[str, Any] = {
+            "sampling": sampling,
+            "stop": stop,
+            "limit": sampling.max_tokens or self.settings.response_tokens,
+        }
         if self.settings.engine == "vllm":
             return self.served().draw(begun, counts, **how, seed=seed, greedy=greedy)
         return hugging_face.draw(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,7 +102,8 @@ def _adapted(read: Any, lora: Lora, weights: dict[str, Any] | None, *, train: bo
     import torch
     from peft import get_peft_model, set_peft_model_state_dict
 
-    with torch.random.fork_rng():  # PEFT draws a new adapter from the global stream
+    with torch.random.fork_rng(), warnings.catch_warnings():  # PEFT draws a new adapter from the global stream
+        warnings.simplefilter("ignore", FutureWarning)  # and asks transformers by names that will go
         torch.manual_seed(seed)
         adapted = get_peft_model(read, _adapter_config(lora, None))
     if weights is not None:

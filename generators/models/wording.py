@@ -36,6 +36,8 @@ class Wording:
 
     def read(self, tokens: np.ndarray) -> list[str]:
         """The texts of token rows, shape (rows, length), padded with -1; marks are dropped."""
+        if not len(tokens):
+            return []  # the library reads no rows as one
         rows = [row[row >= 0].tolist() for row in tokens]
         texts: list[str] = self.tokenizer.batch_decode(
             rows, skip_special_tokens=True, clean_up_tokenization_spaces=False

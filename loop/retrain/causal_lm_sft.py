@@ -96,7 +96,9 @@ class SupervisedFineTuning(Spec):
 
         network.train()
         if self.gradient_checkpointing:
-            network.gradient_checkpointing_enable({"use_reentrant": False})
+            old = "gradient_checkpointing_enable"  # its name up to transformers 5.19
+            enable = getattr(network, "activation_checkpointing_enable", None) or getattr(network, old)
+            enable({"use_reentrant": False})
         learned = [p for p in network.parameters() if p.requires_grad]
         return torch.optim.AdamW(learned, lr=self.learning_rate, weight_decay=self.weight_decay)
 
