@@ -168,7 +168,7 @@ def measure(
 ) -> None:
     """The quality, diversity and complexity table of anybody's data."""
     if calibrate:
-        from driftloop.evals.calibration import write
+        from driftloop.evals.report.calibrated import write
 
         return typer.echo(f"wrote {write(out, quick=quick)}")
     if file is None:

@@ -16,7 +16,7 @@ def printed(counts: np.ndarray) -> float:
     """The paper's formula term by term."""
     n = int(counts.sum())
     once, twice = float((counts == 1).sum()), float((counts == 2).sum())
-    seen = sum(x / n * sum(1 / k for k in range(int(x), n)) for x in counts if x < n)
+    seen = math.fsum(float(x) / n * sum(1 / k for k in range(int(x), n)) for x in counts if x < n)
     rate = unseen_rate(n, once, twice)
     if not once or rate >= 1:
         return seen
