@@ -33,7 +33,7 @@ class GaussianModel(Spec):
             raise ValueError(
                 f"model: gaussian writes numbers, world {world.kind!r} wants texts; use world: gaussian"
             )
-        prompts = contexts.names(getattr(world, "contexts", 0))
+        prompts = contexts.names(getattr(world, "contexts", 0)).to_list()
         return GaussianGenerator(prompts, np.zeros(len(prompts)), np.ones(len(prompts)))
 
     def load(self, path: Path) -> GaussianGenerator:
@@ -52,8 +52,8 @@ class GaussianGenerator:
 
     def sample(self, prompts: pl.DataFrame, sampling: Sampling, *, seed: int) -> pl.DataFrame:
         """Draw `count` numbers for each prompt, a row each, with their typed column `value`."""
-        parents = [] if "parent_id" in prompts.columns else [pl.lit(None, pl.UInt64).alias("parent_id")]
-        asked = prompts.with_columns(*parents).select("parent_id", "prompt")
+        parent = "parent_id" if "parent_id" in prompts.columns else pl.lit(None, pl.UInt64).alias("parent_id")
+        asked = prompts.select(parent, "prompt")
         rows = asked[np.repeat(np.arange(asked.height), prompts["count"].to_numpy().astype(np.int64))]
         mean, sd = self._of(rows["prompt"])
         response, value = written_numbers.written(normal.draw(mean, sd, sampling, rng(seed)))

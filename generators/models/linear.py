@@ -51,8 +51,8 @@ class LinearGenerator:
 
     def sample(self, prompts: pl.DataFrame, sampling: Sampling, *, seed: int) -> pl.DataFrame:
         """Draw `count` labels for each input, a row each, with their typed column `value`."""
-        parents = [] if "parent_id" in prompts.columns else [pl.lit(None, pl.UInt64).alias("parent_id")]
-        asked = prompts.with_columns(*parents).select("parent_id", "prompt")
+        parent = "parent_id" if "parent_id" in prompts.columns else pl.lit(None, pl.UInt64).alias("parent_id")
+        asked = prompts.select(parent, "prompt")
         rows = asked[np.repeat(np.arange(asked.height), prompts["count"].to_numpy().astype(np.int64))]
         mean, sd = self._of(rows)
         response, value = written_numbers.written(normal.draw(mean, sd, sampling, rng(seed)))

@@ -136,7 +136,7 @@ class Categorical(Spec):
         names = [f"{i:0{self._digits}}" for i in range(self.types)]
         every = pl.DataFrame({"response": names, "mode": names, "strategy": names, "probability": mass})
         parts = {"id": every.filter(~self._held), "ood/types": every.filter(self._held)}
-        asked = pl.DataFrame({"prompt": contexts.names(self.contexts)})
+        asked = contexts.names(self.contexts).to_frame()
         share = pl.col("probability") / pl.col("probability").sum()
         return {
             name: asked.join(part, how="cross", maintain_order="left_right").with_columns(

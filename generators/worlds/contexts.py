@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import polars as pl
 
 from driftloop.generators.seeds import rng
 
 
-def names(contexts: int) -> list[str]:
+@lru_cache(maxsize=8)
+def names(contexts: int) -> pl.Series:
     """Every prompt, "00:" and so on; without contexts the empty one."""
     wide = len(str(contexts - 1))
-    return [f"{i:0{wide}}:" for i in range(contexts)] or [""]
+    return pl.Series("prompt", [f"{i:0{wide}}:" for i in range(contexts)] or [""])
 
 
 def spread(n: int, contexts: int, *, seed: int) -> np.ndarray:
@@ -27,9 +30,9 @@ def spread(n: int, contexts: int, *, seed: int) -> np.ndarray:
 def asked(n: int, contexts: int, *, seed: int) -> pl.DataFrame:
     """n prompts: frame (parent_id, prompt, count)."""
     counts = spread(n, contexts, seed=seed)
-    columns = {"parent_id": pl.UInt64, "prompt": pl.String, "count": pl.UInt64}
-    rows = {"parent_id": np.arange(len(counts)), "prompt": names(contexts), "count": counts}
-    return pl.DataFrame(rows, schema=columns).filter(pl.col("count") > 0)
+    ids = np.arange(len(counts), dtype=np.uint64)
+    rows = pl.DataFrame([pl.Series("parent_id", ids), names(contexts), pl.Series("count", counts)])
+    return rows if n >= len(counts) else rows.filter(pl.col("count") > 0)
 
 
 def number(contexts: int) -> pl.Expr:

@@ -91,17 +91,19 @@ class Regression(Spec):
         valid = np.isfinite(z)
         with np.errstate(over="ignore"):
             quality = np.where(valid, np.exp(-(np.where(valid, seen, 0) ** 2) / 2), 0.0)
-        off = pl.Series("_z", np.where(valid, z, 0.0))
-        return samples.with_columns(pl.Series("valid", valid), pl.Series("quality", quality), off).select(
+        good, side = pl.lit(pl.Series(valid)), pl.lit(pl.Series(np.where(valid, z, 0.0)))
+        return samples.select(
             *samples.columns,
-            "valid",
-            "quality",
-            pl.when("valid").then(pl.col("_z").abs()).alias("complexity"),
-            pl.when("valid").then(written_numbers.bins(pl.col("_z"))).alias("mode"),
-            pl.when("valid")
-            .then(pl.when(pl.col("_z") < 0).then(pl.lit("below")).otherwise(pl.lit("above")))
+            pl.Series("valid", valid),
+            pl.Series("quality", quality),
+            pl.when(good).then(side.abs()).alias("complexity"),
+            pl.when(good).then(written_numbers.bins(side)).alias("mode"),
+            pl.when(good & (side < 0))
+            .then(pl.lit("below"))
+            .when(good)
+            .then(pl.lit("above"))
             .alias("strategy"),
-            pl.when("valid").then(pl.lit("id")).alias("split"),
+            pl.when(good).then(pl.lit("id")).alias("split"),
         )
 
     def truth(self, split: str = "id") -> None:

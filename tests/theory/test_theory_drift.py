@@ -142,7 +142,7 @@ def test_a4_real_data_hold_a_floor(
         agrees(h[generation], closed(H0, n, real, generation))
 
 
-@pytest.mark.parametrize(("real", "burn", "rounds"), [(5, 60, 300), (10, 40, 200), (50, 10, 60)])
+@pytest.mark.parametrize(("real", "burn", "rounds"), [(5, 60, 240), (10, 40, 160), (50, 10, 60)])
 def test_a4_floors_in_the_long_run(
     one_by_one: History, diversity: Diversity, agrees: Agrees, real: int, burn: int, rounds: int
 ) -> None:

@@ -38,7 +38,7 @@ def gaussian_arm(replicates: int, n: int, unbiased: bool) -> Any:
 def gaussian_loops(replicates: int, n: int, rounds: int, unbiased: bool = True) -> GaussianGenerator:
     one = gaussian_arm(replicates, n, unbiased)
     ones = np.ones(replicates)
-    base = Trained(GaussianGenerator(contexts.names(replicates), ones * 0, ones), {})
+    base = Trained(GaussianGenerator(contexts.names(replicates).to_list(), ones * 0, ones), {})
     past: tuple[Round, ...] = ()
     for _ in range(rounds):
         past = (*past, play(one, base, past, seed=0)._replace(pool=None, verdict=None, added=None, data=None))
