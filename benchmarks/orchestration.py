@@ -15,8 +15,6 @@ from __future__ import annotations
 import os
 
 os.environ["OMP_NUM_THREADS"] = os.environ["POLARS_MAX_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = "1"
-# Ray gives its workers niceness 15: on a busy machine they would wait for everybody else.
-os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112
 
 import argparse
 import json

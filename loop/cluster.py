@@ -16,6 +16,7 @@ THREADS = {
     "POLARS_MAX_THREADS": "1",
     "NUMBA_NUM_THREADS": "1",
 }
+QUIET = {"metrics_report_interval_ms": 0, "worker_niceness": 0}  # Ray's 15 would let a lineage wait for everybody else
 TRIES = 4  # of one lineage, when its actor or node dies; each try goes on from the ledger
 
 Job = tuple[Any, ...]
@@ -54,7 +55,7 @@ def connect(address: str | None, executor: Executor) -> None:
     ray.init(
         include_dashboard=False,
         num_cpus=local_cpus(executor),
-        _system_config={"metrics_report_interval_ms": 0},
+        _system_config=QUIET,
         **quiet,
     )
 
