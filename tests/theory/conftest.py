@@ -41,11 +41,23 @@ def arm(world: dict[str, Any], base: int, select: dict[str, Any], loop: dict[str
 def lineage(one: Arm, rounds: int, seed: int) -> np.ndarray:
     """Model probabilities, shape (rounds + 1, prompts, types)."""
     base, past = begin(one, seed=seed), tuple[Round, ...]()
+    found = [probabilities(base, one)]
     for _ in range(rounds):
-        past = (*past, play(one, base, past, seed=seed))
-    models = [base, *(done.model for done in past)]
-    weights = [m.generator.weights.reshape(-1, one.world.types) for m in models]
-    return np.array([w / w.sum(1, keepdims=True) for w in weights])
+        done = play(one, base, past, seed=seed)
+        found.append(probabilities(done.model, one))
+        past = (*(light(earlier, one) for earlier in past), done)
+    return np.array(found)
+
+
+def probabilities(model: Any, one: Arm) -> np.ndarray:
+    weights = model.generator.weights.reshape(-1, one.world.types)
+    return np.asarray(weights / weights.sum(1, keepdims=True))
+
+
+def light(done: Round, one: Arm) -> Round:
+    """A round without what later rounds do not read: thousands of loops over hundreds of rounds fill a memory."""
+    added = None if one.loop.regime == "replace" else done.added
+    return Round(None, None, None, added, None, None)
 
 
 @pytest.fixture(scope="session")
