@@ -11,7 +11,7 @@ import polars as pl
 
 from driftloop.evals.estimate import Context, Estimate, row, table
 from driftloop.evals.exam import Scores, sit
-from driftloop.evals.rarity import strata
+from driftloop.evals.rarity import STRATA, strata
 from driftloop.generators.contracts import Generator, World
 
 BUDGET = 64  # draws per prompt whose distinct right modes are expected
@@ -122,9 +122,13 @@ def _overall(scores: Scores, log_mass: np.ndarray, reference: np.ndarray | None)
     values = {f"exact_hill{q}": (hill_exact(mass, q), "modes") for q in (0, 1, 2)}
     values["modes_alive"] = (float((mass >= ALIVE_SHARE * real).sum()), "modes")
     values["kl_truth"] = (divergence(np.log(real), log_mass), "nats")
-    tail = strata(real) == "tail"
-    values["tail_mass"] = (float(mass[tail].sum()) if tail.any() else float("nan"), "share")
+    of = strata(real)
+    said = {s: float(mass[of == s].sum()) if (of == s).any() else float("nan") for s in STRATA}
+    values["tail_mass"] = (said["tail"], "share")
     rows = [_row(name, unit, value, n) for name, (value, unit) in values.items()]
+    rows += [
+        row("test", f"propensity/{s}", "diversity", "share", Estimate.exact(v, n)) for s, v in said.items()
+    ]
     names = truth["strategy"].unique(maintain_order=True).to_list()
     shares = _by_mode(truth, _mass(scores, "id"), "strategy")
     total = float(shares.sum())

@@ -7,6 +7,7 @@ per mode that was drawn; the truth is the same table with 10^12 copies.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import polars as pl
@@ -87,6 +88,7 @@ class KnownWorld:
         return replace(self, p=tuple(q / q.sum()))
 
 
+@lru_cache(maxsize=64)
 def sentences(modes: int, wording: int = 0) -> list[str]:
     """One sentence per mode; another wording shares half of its words on average."""
     words = np.array([np.base_repr(i + 36, 36).lower() + "a" * (i % 5) for i in range(VOCABULARY)])

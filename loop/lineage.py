@@ -14,7 +14,7 @@ from driftloop.generators.seeds import stream
 from driftloop.loop.events import Events
 from driftloop.loop.gate import check_base
 from driftloop.loop.ledger import Ledger, Promise, write_atomic
-from driftloop.loop.measuring import audit, examine, real_rows, reference
+from driftloop.loop.measuring import audit, examine, hardness, real_rows, reference
 from driftloop.loop.phases import real_data
 from driftloop.loop.round import Round, begin, play
 from driftloop.loop.settings import Arm
@@ -43,7 +43,7 @@ def follow(run: Path, name: str, arm: Arm, seed: int, keep_models: str, attempt:
         now = arm.at(t)
         done = play(now, base, past, seed=seed, step=ledger.step)
         past = (*past, done)
-        rows.append(at(t, events, ledger, round_rows(now, done, t, seed=seed, ledger=ledger)))
+        rows.append(at(t, events, ledger, round_rows(now, done, base, t, seed=seed, ledger=ledger)))
         rows.append(
             at(t + 1, events, ledger, examination(now, base, done.model, t + 1, seed=seed, ledger=ledger))
         )
@@ -66,14 +66,16 @@ def first_rows(arm: Arm, base: Promise, *, seed: int, ledger: Ledger) -> list[Pr
 def examination(arm: Arm, base: Promise, model: Promise, t: int, *, seed: int, ledger: Ledger) -> Promise:
     """The promise of everything that is measured on the model of generation t."""
     frozen = ledger.step(reference, base, arm.world)
+    hard = ledger.step(hardness, base, arm.world, arm.evaluate)
     what = (arm.world, arm.loop.mode, arm.evaluate, arm.n, arm.probe)
-    return ledger.step(examine, model, frozen, *what, seed=stream(seed, t, "examine"))
+    return ledger.step(examine, model, frozen, hard, *what, seed=stream(seed, t, "examine"))
 
 
-def round_rows(arm: Arm, done: Round, t: int, *, seed: int, ledger: Ledger) -> Promise:
+def round_rows(arm: Arm, done: Round, base: Promise, t: int, *, seed: int, ledger: Ledger) -> Promise:
     """Measurements of a round's pool, choice and training data."""
     data = None if done.data is done.chosen else done.data
-    what = (done.pool, done.verdict, done.chosen, data, arm.world, arm.evaluate, arm.n)
+    hard = ledger.step(hardness, base, arm.world, arm.evaluate)
+    what = (done.pool, done.verdict, done.chosen, data, hard, arm.world, arm.evaluate, arm.n)
     return ledger.step(audit, *what, seed=stream(seed, t, "audit"))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from driftloop.evals.difficulty import difficulty, prompt_difficulty
 from driftloop.evals.estimate import Context, Estimate, row, table
 from driftloop.evals.exact import exact, mode_logprobs
 from driftloop.evals.exam import sit
@@ -24,9 +25,16 @@ def reference(base: Trained, world: World) -> pl.DataFrame:
     return pl.DataFrame({"logprob": values})
 
 
+def hardness(base: Trained, world: World, evaluation: Evaluation) -> pl.DataFrame:
+    """How often generation 0 fails at each prompt in one try: (prompt, difficulty); no rows where none is known."""
+    tests = test_sets(world, evaluation.test, seed=evaluation.test_seed)
+    return prompt_difficulty(sit(base.generator, world, tests))
+
+
 def examine(
     model: Trained,
     reference: pl.DataFrame,
+    hardness: pl.DataFrame,
     world: World,
     mode: str,
     evaluation: Evaluation,
@@ -43,6 +51,7 @@ def examine(
     base = reference["logprob"].to_numpy() if reference.height else None
     parts = [
         describe(drawn, "model", context),
+        difficulty(drawn, hardness, "model"),
         generalization(model.generator, world, tests, context, scores),
         exact(model.generator, world, context, base, scores),
         table(
@@ -67,6 +76,7 @@ def audit(
     verdict: pl.DataFrame,
     chosen: pl.DataFrame,
     data: pl.DataFrame | None,
+    hardness: pl.DataFrame,
     world: World,
     evaluation: Evaluation,
     n: int,
@@ -80,6 +90,8 @@ def audit(
     parts = [
         describe(pool, "pool", context),
         describe(chosen, "chosen", context),
+        difficulty(pool, hardness, "pool"),
+        difficulty(chosen, hardness, "chosen"),
         *([describe(data, "data", context)] if data is not None else []),
         contamination(trained_on, tests),
         table(flow(pool, verdict)),

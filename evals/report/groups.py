@@ -48,14 +48,20 @@ _GROUPS: tuple[tuple[str, str, str], ...] = (
     (
         "Faithfulness and tails",
         "Diverse is not faithful: these compare the model with real data. Rare cases usually go first.",
-        "test diversity/kl_truth, test diversity/tail_mass, test id/nll_head, test id/nll_middle, "
-        "test id/nll_tail",
+        "test diversity/kl_truth, test id/nll_head, test id/nll_middle, test id/nll_tail",
+    ),
+    (
+        "Propensity and ability, by rarity",
+        "Propensity: how much of its output, unasked, is common (head), middling or rare (tail) in real data. Ability: "
+        "how often it is right when the prompt asks for such a thing. Propensity dies first.",
+        "test propensity/head, test propensity/middle, test propensity/tail, test id/accuracy_head, "
+        "test id/accuracy_middle, test id/accuracy_tail",
     ),
     (
         "Quality, complexity and concentration of own samples",
         "",
         "model quality/valid_share, model complexity/description_bytes, model complexity/tokens_mean, "
-        "model concentration/top10_share",
+        "chosen complexity/difficulty_mean, model concentration/top10_share",
     ),
     (
         "The loop itself",
