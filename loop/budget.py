@@ -68,8 +68,8 @@ def trial(arm: Arm) -> dict[str, float]:
     n = min(TRIAL_SAMPLES, arm.loop.pool)
     pool, sampling_s = timed(lambda: generate(model, arm.world, arm.sampling, arm.loop.mode, n, 0, seed=0))
     what = (arm.world, arm.loop.mode, arm.evaluate, min(arm.n, n), n)
-    nothing = (pl.DataFrame({"logprob": []}), pl.DataFrame({"prompt": [], "difficulty": []}))
-    _, measuring_s = timed(lambda: examine(model, *nothing, *what, seed=0))
+    base, hard = pl.DataFrame({"logprob": []}), pl.DataFrame({"prompt": [], "difficulty": []})
+    _, measuring_s = timed(lambda: examine(model, base, hard, *what, seed=0))
     with tempfile.TemporaryDirectory() as folder:
         model.generator.save(Path(folder))
         size = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
