@@ -12,6 +12,12 @@ from driftloop.generators.engines import vllm
 SMOLLM2 = Path(__file__).parents[1] / "build" / "smollm2"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """vLLM and what it imports warn of their own future; what our code warns of is tested in tests/."""
+    for item in items:
+        item.add_marker(pytest.mark.filterwarnings("default"))
+
+
 @pytest.fixture(scope="session")
 def smollm2() -> Path:
     """SmolLM2-135M-Instruct as an ordinary checkpoint: `make test-vllm` puts it there."""

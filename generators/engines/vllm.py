@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import tempfile
 import warnings
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, final
@@ -58,21 +60,21 @@ class Engine:
     def __init__(self, serving: Serving, weights: Weights) -> None:
         self.serving = serving
         self._llm: Any = None
-        self._weights, self._folder = weights, _Folder(weights.source)
-        self._adapter: tuple[str, _Folder, int] | None = None
+        self._weights, self._folder = weights, Folder(weights.source)
+        self._adapter: tuple[str, Folder, int] | None = None
         self._adapters = 0
         self._start()
 
     def hold(self, weights: Weights, adapter: Weights | None = None) -> None:
         """Serve these weights from now on: read in place, no restart; an adapter is a request's own."""
         if weights.key != self._weights.key:
-            self._weights, self._folder = weights, _Folder(weights.source)
+            self._weights, self._folder = weights, Folder(weights.source)
             self._attempt(self._reload)
         if adapter is None:
             self._adapter = None
         elif self._adapter is None or self._adapter[0] != adapter.key:
             self._adapters += 1
-            self._adapter = (adapter.key, _Folder(adapter.source), self._adapters)
+            self._adapter = (adapter.key, Folder(adapter.source), self._adapters)
 
     def draw(
         self,
@@ -98,11 +100,7 @@ class Engine:
             EngineFailed: the engine died `TRIES` times.
         """
         self._must_fit(prompts)
-        if sampling.top_p < 1 and sampling.min_p > 0:
-            raise ValueError(
-                "sampling: vLLM applies top_p to what min_p leaves, the other engines to the whole distribution; "
-                "set one of top_p and min_p"
-            )
+        top_p_or_min_p(sampling)
         asked: list[int] = np.flatnonzero(counts).tolist()
         from vllm import SamplingParams
 
@@ -313,15 +311,28 @@ def dismiss() -> None:
         _RESIDENT.pop().close()
 
 
-class _Folder:
+def top_p_or_min_p(sampling: Sampling) -> None:
+    """Refuse what would be another distribution than the other engines'.
+
+    Raises:
+        ValueError: both are set.
+    """
+    if sampling.top_p < 1 and sampling.min_p > 0:
+        raise ValueError(
+            "sampling: vLLM applies top_p to what min_p leaves, the other engines to the whole distribution; "
+            "set one of top_p and min_p"
+        )
+
+
+class Folder:
     """A checkpoint's place: as given, or a temporary folder that lives as long as this object."""
 
     def __init__(self, source: str | Callable[[Path], None]) -> None:
         if isinstance(source, str):
             self.path = source
             return
-        self._temporary = tempfile.TemporaryDirectory(prefix="driftloop-", ignore_cleanup_errors=True)
-        self.path = self._temporary.name
+        self.path = tempfile.mkdtemp(prefix="driftloop-")
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
         source(Path(self.path))
 
 

@@ -19,6 +19,7 @@ from driftloop.generators.spec import Spec
 if TYPE_CHECKING:
     from driftloop.generators.engines.dense import Drawn
     from driftloop.generators.engines.vllm import Engine
+    from driftloop.generators.engines.vllm_server import Server
     from driftloop.generators.models.wording import Wording
 
 LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -51,7 +52,12 @@ class CausalLM(Spec):
 
     kind: Literal["causal_lm"] = "causal_lm"
     name: str = Field(min_length=1, description="folder, or id on the hub; the hub needs a network")
-    engine: Literal["torch", "vllm"] = Field("torch", description="how it is sampled and scored")
+    engine: Literal["torch", "vllm", "server"] = Field(
+        "torch", description="how it is sampled and scored; server: a `vllm serve` that runs already"
+    )
+    server: str = Field(
+        "http://127.0.0.1:8000", pattern="^https?://", description="its address, for engine: server"
+    )
     chat: Literal["auto", "off"] = Field(
         "auto", description="auto: the tokenizer's chat template, if it has one"
     )
@@ -125,7 +131,7 @@ class LanguageModel:
         from driftloop.generators.engines import hugging_face
 
         rows, given = self.ids(texts, complete=complete)
-        if self.settings.engine == "vllm":
+        if self.settings.engine != "torch":
             return self.served().score(rows, given)
         return hugging_face.score(self.network, rows, given, self.settings.context)
 
@@ -168,12 +174,18 @@ class LanguageModel:
 
         return pretrained.network(self.settings, self.weights).eval()
 
-    def served(self) -> Engine:
-        """The process's vLLM engine, holding this model."""
-        from driftloop.generators.engines import vllm
+    def served(self) -> Engine | Server:
+        """The process's vLLM engine, or the server, holding this model.
+
+        Raises:
+            ValueError: a server is asked for weights that are no adapter.
+        """
+        from driftloop.generators.engines import vllm, vllm_server
         from driftloop.generators.models import pretrained
 
         s, changed = self.settings, self.weights
+        if s.engine == "server" and changed is not None and s.lora is None:
+            raise ValueError("a running server takes adapters alone; set model.lora, or engine: vllm")
         dtype = pretrained.place(s)[1]
         serving = vllm.Serving(
             s.name,
@@ -184,11 +196,12 @@ class LanguageModel:
             memory_share=s.memory_share,
             tensor_parallel=s.tensor_parallel,
         )
-        base = vllm.Weights(s.name, s.name)
-        if changed is None:
-            return vllm.resident(serving, base)
-        mine = vllm.Weights(self._key, lambda folder: pretrained.write(s, changed, folder))
-        return vllm.resident(serving, base, mine) if s.lora else vllm.resident(serving, mine)
+        base, mine = vllm.Weights(s.name, s.name), None
+        if changed is not None:
+            mine = vllm.Weights(self._key, lambda folder: pretrained.write(s, changed, folder))
+        if s.engine == "server":
+            return vllm_server.connected(s.server, s.name, s.context, mine)
+        return vllm.resident(serving, base, mine) if s.lora else vllm.resident(serving, mine or base)
 
     def _draw(
         self,
@@ -208,7 +221,7 @@ class LanguageModel:
             "stop": stop,
             "limit": sampling.max_tokens or self.settings.response_tokens,
         }
-        if self.settings.engine == "vllm":
+        if self.settings.engine != "torch":
             return self.served().draw(begun, counts, **how, seed=seed, greedy=greedy)
         return hugging_face.draw(
             self.network, begun, counts, **how, context=context, seed=seed, greedy=greedy

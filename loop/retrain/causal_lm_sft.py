@@ -100,7 +100,7 @@ class SupervisedFineTuning(Spec):
             enable = getattr(network, "activation_checkpointing_enable", None) or getattr(network, old)
             enable({"use_reentrant": False})
         learned = [p for p in network.parameters() if p.requires_grad]
-        return torch.optim.AdamW(learned, lr=self.learning_rate, weight_decay=self.weight_decay)
+        return torch.optim.AdamW(learned, lr=self.learning_rate, weight_decay=self.weight_decay, fused=True)
 
     def _batches(self, weights: np.ndarray, random: np.random.Generator) -> Iterator[np.ndarray]:
         """Row indices of every step: systematic resampling by weight, shuffled."""

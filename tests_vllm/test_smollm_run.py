@@ -1,0 +1,80 @@
+"""runs/smollm.yaml from its first byte to its report; an engine that is killed on the way costs time and nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import polars as pl
+import psutil
+import pytest
+
+from driftloop.loop.compose import load
+from driftloop.loop.run import run
+
+ROOT = Path(__file__).parents[1]
+INLINE = ["executor.kind=inline"]
+
+
+def engines() -> list[int]:
+    """vLLM's processes below this one, by what they hold: nothing else here is that large."""
+    return [p.pid for p in psutil.Process().children(recursive=True) if p.memory_info().rss > 400e6]
+
+
+def kill_once(out: Path, killed: list[int]) -> None:
+    """Wait until the first pool is being drawn, then kill -9 the engine."""
+    for _ in range(6000):
+        time.sleep(0.2)
+        done = "".join(f.read_text() for f in out.glob("logs/attempt_1/*.jsonl"))
+        if '"phase": "found"' in done and (alive := engines()):
+            time.sleep(1)
+            for pid in alive:
+                os.kill(pid, signal.SIGKILL)
+                killed.append(pid)
+            return
+
+
+@pytest.fixture(scope="module")
+def played(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[int]]:
+    config = load([ROOT / "runs" / "smollm.yaml"], [*INLINE, f"model.name={smollm2}"])
+    out, killed = tmp_path_factory.mktemp("runs") / "smollm", list[int]()
+    murderer = threading.Thread(target=kill_once, args=(out, killed), daemon=True)
+    murderer.start()
+    run(config, out, quiet=True)
+    murderer.join(timeout=1)
+    return out, killed
+
+
+def test_the_engine_was_killed_and_every_lineage_was_finished(played: tuple[Path, list[int]]) -> None:
+    out, killed = played
+    assert killed
+    metrics = pl.read_parquet(out / "metrics.parquet")
+    assert set(metrics["arm"]) == {"random", "verify"}
+    assert metrics["generation"].max() == 2
+
+
+def test_no_sample_is_lost_or_doubled(played: tuple[Path, list[int]]) -> None:
+    for file in played[0].glob("lineages/*/seed=0/gen=*/pool.parquet"):
+        pool = pl.read_parquet(file)
+        assert pool["count"].sum() == 48
+        assert pool["sample_id"].n_unique() == pool.height
+
+
+def test_each_generation_holds_an_adapter_and_never_a_copy_of_the_base(
+    played: tuple[Path, list[int]],
+) -> None:
+    models = list(played[0].glob("lineages/*/seed=0/gen=2/model"))
+    assert len(models) == 2
+    for model in models:
+        assert (model / "adapter_model.safetensors").is_file()
+        assert sum(f.stat().st_size for f in model.iterdir()) < 30e6
+
+
+def test_the_report_is_written(played: tuple[Path, list[int]]) -> None:
+    from driftloop.evals.report.write import write
+
+    write(played[0])
+    assert (played[0] / "report.html").stat().st_size > 10_000
