@@ -12,13 +12,18 @@ from driftloop.evals.abundance import abundances, mode_draws
 from driftloop.evals.estimate import Context, Estimate, Measure
 
 
-def top_share(counts: np.ndarray, modes: int) -> float:
-    """Share of the copies that the most frequent `modes` modes own."""
-    ordered = np.sort(counts)
-    return float(ordered[-modes:].sum() / ordered.sum())
+def top_share(counts: np.ndarray, modes: float) -> float:
+    """Share of the copies that the most frequent `modes` modes own; of the last one, the fraction that is asked for.
+
+    Without fractions the hundredth part of 500 modes and of 501 would differ by a whole mode.
+    """
+    ordered = np.sort(counts)[::-1]
+    whole = int(modes)
+    rest = float(ordered[whole]) * (modes - whole) if whole < len(ordered) else 0.0
+    return (float(ordered[:whole].sum()) + rest) / float(ordered.sum())
 
 
-def _top(modes_of: Callable[[np.ndarray], int]) -> Callable[[pl.DataFrame, Context], Estimate]:
+def _top(modes_of: Callable[[np.ndarray], float]) -> Callable[[pl.DataFrame, Context], Estimate]:
     def compute(samples: pl.DataFrame, context: Context) -> Estimate:
         counts = abundances(samples)
         if not len(counts):
@@ -55,6 +60,6 @@ MEASURES: tuple[Measure, ...] = (
         "share",
         "down",
         "How much does the most common hundredth of the answers own?",
-        _top(lambda d: max(1, math.ceil(len(d) / 100))),
+        _top(lambda d: max(1.0, len(d) / 100)),
     ),
 )

@@ -71,7 +71,10 @@ def expected_distinct(found: Grams, n: int) -> Estimate:
     size = min(n, int(total))
     value = float(-np.expm1(log_absent(found.counts, size)).sum())
     rate = found.counts / total
-    pull = size * np.exp((size - 1) * np.log1p(-np.minimum(rate, 1 - 1e-16)))
+    # what one copy less of each n-gram would take away: exact where few copies stand for each
+    pull = total * (
+        np.exp(log_absent(found.counts - 1, size, total)) - np.exp(log_absent(found.counts, size))
+    )
     texts_, length = len(found.copies), total / float(found.copies.sum())
     own = np.bincount(found.owner, pull[found.kind], minlength=texts_)
     long = np.bincount(found.owner, minlength=texts_)
