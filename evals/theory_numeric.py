@@ -48,11 +48,12 @@ def regression_error(
 def mixed_error(share: float, mismatch: float, inputs: int, dimensions: int, noise: float) -> float:
     """E |w' - w|^2 of least squares where a `share` of labels comes from weights at squared distance `mismatch`.
 
-    share^2 mismatch, however many inputs, plus [noise^2 d + share (1 - share) (d + 2) mismatch] / T.
-    "Strong Model Collapse" (arXiv 2410.04840) has the first and the noise term; which inputs are mislabelled is the other.
+    share^2 mismatch, however many inputs, plus [noise^2 d + share (1 - share) ((1 - share)^2 + share^2) (d + 1) mismatch] / T to
+    first order in d/T. "Strong Model Collapse" (arXiv 2410.04840) has the first and the noise term; the other is the chance of
+    which inputs are mislabelled: real and synthetic labels fall on inputs independently, each without replacement.
     """
-    spread = noise**2 * dimensions + share * (1 - share) * (dimensions + 2) * mismatch
-    return share**2 * mismatch + spread / inputs
+    chance = share * (1 - share) * ((1 - share) ** 2 + share**2)
+    return share**2 * mismatch + (noise**2 * dimensions + chance * (dimensions + 1) * mismatch) / inputs
 
 
 def verifier_pull(distance: float, radius: float) -> float:

@@ -72,7 +72,7 @@ def eligible(policy: Any, pool: pl.DataFrame) -> np.ndarray:
     if policy.kind in KEEPS_ANYTHING:
         return np.ones(pool.height, bool)
     if policy.kind in BY_CHANCE:
-        return (pool["valid"] & ((pool["quality"] >= policy.threshold) | (policy.psi > 0))).to_numpy()
+        return np.asarray(pool["valid"] & ((pool["quality"] >= policy.threshold) | (policy.psi > 0)))
     threshold = policy.threshold if getattr(policy, "verified", True) else 0.0
     return (pool["valid"] & (pool["quality"] >= threshold)).to_numpy()
 

@@ -133,22 +133,24 @@ def test_b13_ten_fits_of_a_hundred_and_eleven_labels(agrees: Agrees) -> None:
     assert (worst <= 0.1645).all()
 
 
-def mixed(share: float, inputs: int, replicates: int) -> np.ndarray:
+def mixed(share: float, inputs: int, replicates: int, dimensions: int = 100) -> np.ndarray:
     """Errors of one round whose synthetic labels come from weights one unit away."""
     found = []
     for seed in range(replicates):
-        one = regression_arm(seed, inputs, 100, noise=0.1, real_fraction=1 - share)
-        wrong = LinearGenerator(one.world.design, one.world.weights + 0.1, 0.1)  # 100 · 0.1^2 = 1
+        one = regression_arm(seed, inputs, dimensions, noise=0.1, real_fraction=1 - share)
+        wrong = LinearGenerator(one.world.design, one.world.weights + 1 / np.sqrt(dimensions), 0.1)
         found.append(errors(one, Trained(wrong, {}), 1, seed)[1])
     return np.array(found)
 
 
 @pytest.mark.slow
 def test_b15_a_fixed_synthetic_share_is_a_floor(agrees: Agrees) -> None:
-    for share, inputs, replicates in ((0.1, 5_000, 10), (0.1, 40_000, 6), (0.2, 40_000, 6)):
+    for share, inputs, replicates in ((0.1, 5_000, 16), (0.1, 40_000, 8), (0.2, 40_000, 8)):
         agrees(mixed(share, inputs, replicates), theory.mixed_error(share, 1.0, inputs, 100, 0.1))
-    agrees(mixed(0.1, 40_000, 6), 0.01, 0.001)
-    agrees(mixed(0.2, 40_000, 6), 0.04, 0.004)
+    for share in (0.1, 0.5):  # d/T = 0.01, of which the form leaves out the square
+        agrees(mixed(share, 1000, 200, 10), theory.mixed_error(share, 1.0, 1000, 10, 0.1))
+    agrees(mixed(0.1, 40_000, 8), 0.01, 0.001)
+    agrees(mixed(0.2, 40_000, 8), 0.04, 0.004)
 
 
 def verified(
