@@ -102,7 +102,10 @@ def _adapted(read: Any, lora: Lora, weights: dict[str, Any] | None, *, train: bo
     import torch
     from peft import get_peft_model, set_peft_model_state_dict
 
-    with torch.random.fork_rng(), warnings.catch_warnings():  # PEFT draws a new adapter from the global stream
+    with (
+        torch.random.fork_rng(),
+        warnings.catch_warnings(),
+    ):  # PEFT draws a new adapter from the global stream
         warnings.simplefilter("ignore", FutureWarning)  # and asks transformers by names that will go
         torch.manual_seed(seed)
         adapted = get_peft_model(read, _adapter_config(lora, None))
