@@ -38,7 +38,11 @@ def read_foreign(file: Path, columns: Columns = PLAIN) -> pl.DataFrame:
     Raises:
         ValueError: the file cannot be read, is empty, lacks a column, or has a value that does not fit.
     """
-    raw = load(file)
+    return scored(load(file), columns, file)
+
+
+def scored(raw: pl.DataFrame, columns: Columns, file: Path) -> pl.DataFrame:
+    """Rows as scored samples; `file` is what errors name."""
     for flag, column in asdict(columns).items():
         if column is not None and column not in raw.columns:
             raise ValueError(f"--{flag} {column}: {file} has no such column; it has {raw.columns}")
