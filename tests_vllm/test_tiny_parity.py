@@ -30,7 +30,7 @@ DRAWS = 3000
 @pytest.fixture(scope="module")
 def ours() -> TinyTransformer:
     """A network that learned the world a little; its heads are 32 wide."""
-    fresh = Transformer(width=64, layers=2, heads=2, engine="vllm").fresh(WORLD, seed=1)
+    fresh = Transformer(width=64, layers=2, heads=2, context=16, engine="vllm").fresh(WORLD, seed=1)
     learn = Supervised(steps=150, batch=64, learning_rate=3e-3, loss_on="response")
     return learn.fit(fresh, WORLD.real(2000, seed=2), seed=3)[0]
 

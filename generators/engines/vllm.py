@@ -6,6 +6,7 @@ import importlib.util
 import os
 import shutil
 import tempfile
+import threading
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
@@ -194,6 +195,10 @@ class Engine:
                 "engine: torch"
             ) from error
 
+        client = self._llm.llm_engine.engine_core
+        mourner = (client.output_queue_thread, client.outputs_queue, client.utility_results)
+        threading.Thread(target=_tell_of_death, args=mourner, daemon=True).start()
+
     def _reload(self) -> None:
         if self._on_gpu and self._llm.llm_engine.is_sleeping():
             self._llm.wake_up()
@@ -334,6 +339,17 @@ class Folder:
         self.path = tempfile.mkdtemp(prefix="driftloop-")
         weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
         source(Path(self.path))
+
+
+def _tell_of_death(listener: threading.Thread, outputs: Any, calls: dict[int, Any]) -> None:
+    """Wake who waits for an engine that was killed: vLLM 0.32 ends its listener and lets them wait for ever."""
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    listener.join()
+    outputs.put_nowait(EngineDeadError())
+    for call in list(calls.values()):
+        if not call.done():
+            call.set_exception(EngineDeadError())
 
 
 def _table(asked: list[int], replies: list[Any], limit: int) -> Drawn:

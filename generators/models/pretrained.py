@@ -134,8 +134,10 @@ def _adapter_config(lora: Lora, base: str | None) -> Any:
 def _read(name: str, dtype: Any) -> Any:
     try:
         from transformers import AutoModelForCausalLM
+        from transformers.utils.logging import disable_progress_bar
     except ImportError as error:
         raise ImportError(NEEDED) from error
+    disable_progress_bar()  # the board shows what goes on
     try:
         return AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
     except (OSError, ValueError) as error:
