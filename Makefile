@@ -19,7 +19,7 @@ smoke: $(VENV)/core
 	$(BIN)/driftloop run runs/smoke.yaml --out build/smoke
 
 test: lint types
-	$(BIN)/pytest --cov --cov-report=term:skip-covered --cov-fail-under=85
+	$(BIN)/pytest --numprocesses 2 --cov --cov-report=term:skip-covered --cov-fail-under=85
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
