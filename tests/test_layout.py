@@ -63,6 +63,8 @@ def test_a_library_is_imported_in_one_module_only(library: str, home: str) -> No
 
 
 def test_no_global_random_state_is_touched() -> None:
-    files = [f for p in PACKAGES for f in folder(p).glob("*.py")]
-    for word in ("np.random.seed", "random.seed(", "torch.manual_seed(", "import random"):
-        assert not [f for f in files if word in f.read_text()], word
+    """PEFT alone draws from torch's global stream; there it is forked, seeded, and put back as it was."""
+    files = {f: f.read_text() for p in PACKAGES for f in folder(p).glob("*.py")}
+    for word in ("np.random.seed", "random.seed(", "import random"):
+        assert not [f for f, text in files.items() if word in text], word
+    assert not [f for f, text in files.items() if "torch.manual_seed(" in text and "fork_rng()" not in text]
