@@ -48,5 +48,6 @@ MEASURES: tuple[Measure, ...] = (
         "down",
         "How many times shorter do the samples get when compressed together?",
         _compression,
+        descriptive=True,  # its interval holds the mean in 73 % of samples of a steep law
     ),
 )

@@ -294,6 +294,7 @@ MEASURES: tuple[Measure, ...] = (
         "up",
         "At least how many answers exist, unseen ones included?",
         _of(richness_chao1),
+        descriptive=True,  # a lower bound
     ),
     Measure(
         "diversity/hill1_chao_shen",
@@ -302,6 +303,7 @@ MEASURES: tuple[Measure, ...] = (
         "up",
         "How many answers effectively, corrected for unseen ones?",
         _of(hill1_chao_shen),
+        descriptive=True,  # off by 11 % at 1,000 samples of a steep law of 2,000 modes
     ),
     Measure(
         "diversity/hill2_unbiased",

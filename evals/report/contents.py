@@ -8,7 +8,7 @@ from pathlib import Path
 
 from driftloop.evals.report.costs import cost_tables
 from driftloop.evals.report.everything import everything, population
-from driftloop.evals.report.glossary import Term, term
+from driftloop.evals.report.glossary import Term, explained, term
 from driftloop.evals.report.groups import Group, groups
 from driftloop.evals.report.headlines import headlines
 from driftloop.evals.report.limits import limits, sureness
@@ -108,6 +108,6 @@ def _glossary(run: Run) -> tuple[tuple[str, str, Term], ...]:
     finite = sorted(
         metric for stage, metric in run.units if run.has(stage, metric) and not metric.startswith("cost/")
     )
-    lines = {term(metric).title(metric): (metric, term(metric)) for metric in finite}
+    lines = {term(metric).title(metric): (metric, explained(metric)) for metric in finite}
     described = {name: line for name, line in lines.items() if line[1].name != line[0]}
     return tuple((name, metric, known) for name, (metric, known) in sorted(described.items()))

@@ -9,7 +9,7 @@ from pathlib import Path
 from driftloop.evals.estimate import Estimate
 from driftloop.evals.measured import Found
 from driftloop.evals.report.dataplots import pictures
-from driftloop.evals.report.glossary import Term, term
+from driftloop.evals.report.glossary import Term, explained, term
 from driftloop.evals.report.page import rendered
 from driftloop.evals.report.plots import Figure
 from driftloop.evals.report.tables import Table
@@ -112,5 +112,5 @@ def _number(value: object) -> float:
 
 
 def _glossary(found: Found) -> tuple[tuple[str, str, Term], ...]:
-    lines = {term(m).title(m): (m, term(m)) for m in found.rows["metric"].to_list()}
+    lines = {term(m).title(m): (m, explained(m)) for m in found.rows["metric"].to_list()}
     return tuple((name, metric, known) for name, (metric, known) in sorted(lines.items()))

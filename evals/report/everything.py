@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from driftloop.evals.report.glossary import term
+from driftloop.evals.report.glossary import explained, term
 from driftloop.evals.report.records import Run
 from driftloop.evals.report.tables import Table
 from driftloop.evals.report.wording import level, number
@@ -27,7 +27,7 @@ def everything(run: Run) -> Table:
     wanted = [(s, m) for s, m in sorted(run.units) if s in STAGES and not m.startswith(ELSEWHERE)]
     lines = [
         (
-            term(m).title(m),
+            term(m).title(m) + " (descriptive)" * (explained(m) is not term(m)),
             term(m).better,
             s,
             run.units[s, m],

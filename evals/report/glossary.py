@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import cast
 
 from driftloop.evals.estimate import Better
+from driftloop.evals.stages import measures
 
 
 @dataclass(frozen=True)
@@ -238,3 +240,18 @@ def term(metric: str) -> Term:
         "neither",
         "A measure of this run that the glossary does not describe.",
     )
+
+
+def explained(metric: str) -> Term:
+    """The term of a metric, with a word of caution where the calibration gave one."""
+    known = term(metric)
+    if metric not in _descriptive():
+        return known
+    return replace(
+        known, question=f"{known.question} Descriptive: its interval does not reliably hold the truth."
+    )
+
+
+@cache
+def _descriptive() -> frozenset[str]:
+    return frozenset(measure.name for measure in measures() if measure.descriptive)

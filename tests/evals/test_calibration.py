@@ -84,3 +84,13 @@ def test_a_missing_folder_is_named_before_the_work(tmp_path: Path) -> None:
 
 def test_a_world_of_equal_modes_has_as_many_effective_ones() -> None:
     assert zipf(70, 0).effective == pytest.approx(70)
+
+
+def test_the_stored_page_and_the_measures_agree_on_what_is_descriptive() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "calibration.md").read_text(encoding="utf-8")
+    first = text.partition("## Far")[0].splitlines()
+    lines = {line.split("`")[1]: line for line in first if line.startswith("| ") and "`" in line}
+    assert {*lines} == {m.name for m in calibrated()}
+    assert {n for n, line in lines.items() if line.endswith("| descriptive |")} == {
+        m.name for m in calibrated() if m.descriptive
+    }
