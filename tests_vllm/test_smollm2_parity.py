@@ -26,7 +26,7 @@ TEXTS = pl.DataFrame(
 
 @pytest.fixture(scope="module")
 def plain(smollm2: Path) -> LanguageModel:
-    settings = CausalLM(name=str(smollm2), context=96, response_tokens=8, lora=Lora(rank=4), threads=2)
+    settings = CausalLM(name=str(smollm2), context=96, response_tokens=8, lora=Lora(rank=4))
     return settings.fresh(WORLD, seed=0)
 
 
