@@ -130,16 +130,16 @@ def ratios(found: Found) -> Figure | None:
     frame = known.select(
         pl.col("metric").map_elements(lambda m: term(m).title(m), return_dtype=pl.String).alias("measure"),
         (1 + pl.col("difference") / pl.col("reference")).alias("ratio"),
-        (1 + pl.col("difference_lo") / pl.col("reference")).clip(0.05, 20).alias("lo"),
-        (1 + pl.col("difference_hi") / pl.col("reference")).clip(0.05, 20).alias("hi"),
-    ).with_columns(pl.col("ratio").clip(0.05, 20))
+        (1 + pl.col("difference_lo") / pl.col("reference")).clip(0.01).alias("lo"),
+        (1 + pl.col("difference_hi") / pl.col("reference")).clip(0.01).alias("hi"),
+    )
     if frame.is_empty():
         return None
     order = frame["measure"].to_list()
     y = alt.Y(
         "measure:N",
         sort=order,
-        axis=alt.Axis(title=None, labelLimit=330, grid=False, domain=False, ticks=False),
+        axis=alt.Axis(title=None, labelLimit=330, minExtent=290, grid=False, domain=False, ticks=False),
     )
     x = alt.X(
         "ratio:Q",
@@ -152,7 +152,7 @@ def ratios(found: Found) -> Figure | None:
     one = alt.Chart(pl.DataFrame({"at": [1.0]})).mark_rule(color=MUTED, strokeDash=[5, 3]).encode(x="at:Q")
     note = "Each measure as a multiple of the reference's. An interval that leaves the dashed line is a difference."
     return Figure(
-        "ratios", "Against the reference", note, render([one, bars, dots], WIDTH - 90, 15 * len(order))
+        "ratios", "Against the reference", note, render([one, bars, dots], WIDTH - 110, 15 * len(order))
     )
 
 
