@@ -25,12 +25,12 @@ def engines() -> list[int]:
 
 
 def kill_once(out: Path, killed: list[int]) -> None:
-    """Wait until the first pool is being drawn, then kill -9 the engine."""
-    for _ in range(6000):
-        time.sleep(0.2)
+    """Wait until the engine has answered once, then kill -9 all of it in the middle of the next answer."""
+    for _ in range(12_000):
+        time.sleep(0.1)
         done = "".join(f.read_text() for f in out.glob("logs/attempt_1/*.jsonl"))
-        if '"phase": "found"' in done and (alive := engines()):
-            time.sleep(1)
+        if '"phase": "hardness"' in done and (alive := engines()):  # it has started, and answers
+            time.sleep(0.5)
             for pid in alive:
                 os.kill(pid, signal.SIGKILL)
                 killed.append(pid)
