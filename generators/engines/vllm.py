@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import tempfile
 import threading
+import time
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
@@ -195,6 +197,7 @@ class Engine:
                 "engine: torch"
             ) from error
 
+        self._llm.collective_rpc("die_with", args=(os.getpid(),))
         client = self._llm.llm_engine.engine_core
         mourner = (client.output_queue_thread, client.outputs_queue, client.utility_results)
         threading.Thread(target=_tell_of_death, args=mourner, daemon=True).start()
@@ -251,6 +254,19 @@ class Worker:
 
     model_runner: Any
 
+    def die_with(self, driver: int) -> None:
+        """End with the process that asked for the engine: vLLM 0.32 outlives one that is killed, and keeps its memory."""
+        core = os.getppid()
+
+        def watch() -> None:
+            while _runs(driver):
+                time.sleep(1)
+            if core != driver:  # on one GPU the worker is the core
+                os.kill(core, signal.SIGKILL)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        threading.Thread(target=watch, daemon=True).start()
+
     def refresh_embeddings(self) -> None:
         """Pack the output layer anew: on a CPU a tied one keeps its old packed copy through a reload (0.32)."""
         from vllm.model_executor.layers.vocab_parallel_embedding import VocabParallelEmbedding
@@ -258,6 +274,14 @@ class Worker:
         for layer in self.model_runner.get_model().modules():
             if isinstance(layer, VocabParallelEmbedding):
                 layer.quant_method.process_weights_after_loading(layer)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def imported() -> Any:
