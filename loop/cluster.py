@@ -16,7 +16,8 @@ THREADS = {
     "POLARS_MAX_THREADS": "1",
     "NUMBA_NUM_THREADS": "1",
 }
-QUIET = {"metrics_report_interval_ms": 0, "worker_niceness": 0}  # Ray's 15 would let a lineage wait for everybody else
+# Ray's own niceness of 15 would let a lineage wait for everybody else.
+QUIET = {"metrics_report_interval_ms": 0, "worker_niceness": 0}
 TRIES = 4  # of one lineage, when its actor or node dies; each try goes on from the ledger
 
 Job = tuple[Any, ...]
