@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
+import contextlib
 import threading
 import time
 from pathlib import Path
@@ -161,9 +160,10 @@ def test_a_killed_engine_is_started_anew_and_no_sample_is_lost_or_doubled(ours: 
     def kill() -> None:
         time.sleep(0.3)  # the draw takes longer
         for child in psutil.Process().children(recursive=True):
-            if "VLLM" in " ".join(child.cmdline()) or "spawn" in " ".join(child.cmdline()):
-                os.kill(child.pid, signal.SIGKILL)
-                killed.append(child.pid)
+            with contextlib.suppress(psutil.Error):  # engines of earlier tests may be zombies
+                if child.memory_info().rss > 200e6:
+                    child.kill()
+                    killed.append(child.pid)
 
     murderer = threading.Thread(target=kill)
     murderer.start()
