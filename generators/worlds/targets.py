@@ -44,7 +44,19 @@ class Targets(Spec):
             raise ValueError(f"min_operand={self.min_operand} must be below limit={self.limit}; lower it")
         if len(set(self.operations)) < len(self.operations):
             raise ValueError(f"operations={self.operations} names one twice; name each once")
+        if (made := self._makeable()) - math.ceil(self.holdout * made) < 1:
+            raise ValueError(
+                f"holdout={self.holdout} of {made} targets that can be made leaves none to train on; raise limit, "
+                "lower holdout or min_operand, or allow more operations"
+            )
         return self
+
+    def _makeable(self) -> int:
+        """How many targets below the limit some expression makes; without writing the expressions."""
+        a = np.arange(self.min_operand, self.limit)
+        values = {"+": np.add, "-": np.subtract, "*": np.multiply}
+        made = np.concatenate([values[op].outer(a, a).ravel() for op in self.operations])
+        return len(np.unique(made[(made >= 0) & (made < self.limit)]))
 
     @cached_property
     def splits(self) -> tuple[str, ...]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import product
+from math import ceil
 from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from driftloop.generators.worlds.targets import Targets
@@ -18,14 +19,33 @@ CALCULATE: dict[str, Any] = {
     "-": lambda a, b: a - b,
     "*": lambda a, b: a * b,
 }
-worlds = st.builds(
-    Targets,
-    limit=st.integers(6, 30),
-    min_operand=st.integers(0, 3),
-    operations=st.sampled_from([("+", "-", "*"), ("+", "-"), ("-",), ("*",), ("*", "+")]),
-    holdout=st.sampled_from([0.0, 0.2, 0.5]),
-    holdout_seed=st.integers(0, 3),
-)
+WORLDS: dict[str, st.SearchStrategy[Any]] = {
+    "limit": st.integers(6, 30),
+    "min_operand": st.integers(0, 3),
+    "operations": st.sampled_from([("+", "-", "*"), ("+", "-"), ("-",), ("*",), ("*", "+")]),
+    "holdout": st.sampled_from([0.0, 0.2, 0.5]),
+    "holdout_seed": st.integers(0, 3),
+}
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> Targets:
+    """Worlds that leave a target to train on."""
+    chosen = {name: draw(values) for name, values in WORLDS.items()}
+    makeable = {
+        value
+        for op, a, b in product(chosen["operations"], *2 * [range(chosen["min_operand"], chosen["limit"])])
+        if 0 <= (value := CALCULATE[op](a, b)) < chosen["limit"]
+    }
+    assume(len(makeable) > ceil(chosen["holdout"] * len(makeable)))
+    return Targets(**chosen)
+
+
+def test_a_world_that_leaves_no_target_to_train_on_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"holdout=0\.2 of 1 targets that can be made leaves none to train on; raise limit"
+    ):
+        Targets(limit=6, min_operand=2, operations=("*",))
 
 
 def scored(world: Targets, prompt: str, response: str) -> dict[str, Any]:
@@ -44,7 +64,7 @@ def right_by_brute_force(world: Targets, target: int) -> dict[str, Counter[str]]
 
 
 @settings(max_examples=25, deadline=None)
-@given(world=worlds)
+@given(world=worlds())
 def test_truth_is_what_brute_force_finds(world: Targets) -> None:
     for split in world.splits:
         truth = world.truth(split)
@@ -62,7 +82,7 @@ def test_truth_is_what_brute_force_finds(world: Targets) -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(world=worlds)
+@given(world=worlds())
 def test_every_target_that_can_be_made_is_in_one_split(world: Targets) -> None:
     asked = {split: set(world.truth(split)["prompt"]) for split in world.splits}
     makeable = {f"{t:02}:" for t in range(world.limit) if right_by_brute_force(world, t)}
