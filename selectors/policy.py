@@ -33,9 +33,9 @@ class Policy(Protocol):
 def verdict(pool: pl.DataFrame, kept: np.ndarray, reason: pl.Expr | str) -> pl.DataFrame:
     """The pool with the three columns of selection; `reason` holds for rows of which any copy was dropped."""
     why = pl.lit(reason) if isinstance(reason, str) else reason
+    copies = pl.Series("kept", kept.astype(np.uint64))
     return pool.with_columns(
-        pl.Series("kept", kept.astype(np.uint64)),
-    ).with_columns(
-        pl.when(pl.col("kept") == pl.col("count")).then(pl.lit("kept")).otherwise(why).alias("reason"),
+        copies,
+        pl.when(pl.lit(copies) == pl.col("count")).then(pl.lit("kept")).otherwise(why).alias("reason"),
         pl.lit(1.0).alias("weight"),
     )

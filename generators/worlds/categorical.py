@@ -80,23 +80,7 @@ class Categorical(Spec):
 
     def score(self, samples: pl.DataFrame) -> pl.DataFrame:
         """A response is valid where it names a type and answers a known prompt, and right where that type is."""
-        name = pl.col("response")
-        number = name.cast(pl.UInt32, strict=False).fill_null(self.types)
-        known = name.str.contains(f"^[0-9]{{{self._digits}}}$") & (number < self.types)
-        known &= contexts.number(self.contexts).is_not_null()
-        mode = pl.when(known).then(name)
-        split = pl.lit("id")
-        if self._held.any():
-            held = name.is_in(self.truth("ood/types")["response"].unique().implode())
-            split = pl.when(held).then(pl.lit("ood/types")).otherwise(split)
-        return samples.with_columns(
-            known.alias("valid"),
-            (known & (number < self._right)).cast(pl.Float64).alias("quality"),
-            pl.when(known).then(1.0).alias("complexity"),
-            mode.alias("mode"),
-            mode.alias("strategy"),
-            pl.when(known).then(split).alias("split"),
-        )
+        return samples.with_columns(self._scores)
 
     def truth(self, split: str = "id") -> pl.DataFrame:
         """Every type of the split with its probability."""
@@ -113,6 +97,27 @@ class Categorical(Spec):
     def _known(self, split: str) -> None:
         if split not in self.splits:
             raise ValueError(f"split must be one of {list(self.splits)}, got {split!r} (with these settings)")
+
+    @cached_property
+    def _scores(self) -> list[pl.Expr]:
+        """The columns of `score`; built once, for building them takes a third of its time."""
+        name = pl.col("response")
+        number = name.cast(pl.UInt32, strict=False).fill_null(self.types)
+        known = name.str.contains(f"^[0-9]{{{self._digits}}}$") & (number < self.types)
+        known &= contexts.number(self.contexts).is_not_null()
+        mode = pl.when(known).then(name)
+        split = pl.lit("id")
+        if self._held.any():
+            held = name.is_in(self.truth("ood/types")["response"].unique().implode())
+            split = pl.when(held).then(pl.lit("ood/types")).otherwise(split)
+        return [
+            known.alias("valid"),
+            (known & (number < self._right)).cast(pl.Float64).alias("quality"),
+            pl.when(known).then(1.0).alias("complexity"),
+            mode.alias("mode"),
+            mode.alias("strategy"),
+            pl.when(known).then(split).alias("split"),
+        ]
 
     @cached_property
     def _held(self) -> np.ndarray:
