@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 
@@ -34,7 +35,8 @@ def follow(run: Path, name: str, arm: Arm, seed: int, keep_models: str, attempt:
     events = Events(run, name, seed, attempt)
     ledger = Ledger(run / "store", arm.model, events.stage)
     base = begin(arm, seed=seed, step=ledger.step)
-    rows = [at(0, events, ledger, *first_rows(arm, base, seed=seed, ledger=ledger))]
+    sticks = yardsticks(arm, base, ledger)
+    rows = [at(0, events, ledger, *first_rows(arm, base, sticks, seed=seed, ledger=ledger))]
     check_base(arm, rows[0])
     link(home, 0, ledger, {"model": base, "real": first_real(arm, seed=seed, ledger=ledger)})
     events.generation_done(0, arm.loop.generations)
@@ -43,9 +45,9 @@ def follow(run: Path, name: str, arm: Arm, seed: int, keep_models: str, attempt:
         now = arm.at(t)
         done = play(now, base, past, seed=seed, step=ledger.step)
         past = (*past, done)
-        rows.append(at(t, events, ledger, round_rows(now, done, base, t, seed=seed, ledger=ledger)))
+        rows.append(at(t, events, ledger, round_rows(now, done, sticks, t, seed=seed, ledger=ledger)))
         rows.append(
-            at(t + 1, events, ledger, examination(now, base, done.model, t + 1, seed=seed, ledger=ledger))
+            at(t + 1, events, ledger, examination(now, done.model, sticks, t + 1, seed=seed, ledger=ledger))
         )
         link(home, t, ledger, {"pool": done.pool, "chosen": done.chosen})
         link(home, t + 1, ledger, {"model": done.model})
@@ -55,27 +57,39 @@ def follow(run: Path, name: str, arm: Arm, seed: int, keep_models: str, attempt:
     events.write({"event": "done"})
 
 
-def first_rows(arm: Arm, base: Promise, *, seed: int, ledger: Ledger) -> list[Promise]:
+class Yardsticks(NamedTuple):
+    """What generation 0 leaves behind for all later ones to be measured against; read once per lineage."""
+
+    reference: Promise
+    hardness: Promise
+
+
+def yardsticks(arm: Arm, base: Promise, ledger: Ledger) -> Yardsticks:
+    """The promises of generation 0's mode probabilities and of each prompt's difficulty for it."""
+    frozen = ledger.step(reference, base, arm.world)
+    return Yardsticks(frozen, ledger.step(hardness, base, arm.world, arm.evaluate))
+
+
+def first_rows(arm: Arm, base: Promise, sticks: Yardsticks, *, seed: int, ledger: Ledger) -> list[Promise]:
     """Measurements of generation 0 and of real data, shared by every arm with the same base."""
     real = ledger.step(
         real_rows, arm.world, arm.loop.mode, arm.evaluate, arm.n, seed=stream(seed, 0, "real rows")
     )
-    return [real, examination(arm, base, base, 0, seed=seed, ledger=ledger)]
+    return [real, examination(arm, base, sticks, 0, seed=seed, ledger=ledger)]
 
 
-def examination(arm: Arm, base: Promise, model: Promise, t: int, *, seed: int, ledger: Ledger) -> Promise:
+def examination(
+    arm: Arm, model: Promise, sticks: Yardsticks, t: int, *, seed: int, ledger: Ledger
+) -> Promise:
     """The promise of everything that is measured on the model of generation t."""
-    frozen = ledger.step(reference, base, arm.world)
-    hard = ledger.step(hardness, base, arm.world, arm.evaluate)
     what = (arm.world, arm.loop.mode, arm.evaluate, arm.n, arm.probe)
-    return ledger.step(examine, model, frozen, hard, *what, seed=stream(seed, t, "examine"))
+    return ledger.step(examine, model, *sticks, *what, seed=stream(seed, t, "examine"))
 
 
-def round_rows(arm: Arm, done: Round, base: Promise, t: int, *, seed: int, ledger: Ledger) -> Promise:
+def round_rows(arm: Arm, done: Round, sticks: Yardsticks, t: int, *, seed: int, ledger: Ledger) -> Promise:
     """Measurements of a round's pool, choice and training data."""
     data = None if done.data is done.chosen else done.data
-    hard = ledger.step(hardness, base, arm.world, arm.evaluate)
-    what = (done.pool, done.verdict, done.chosen, data, hard, arm.world, arm.evaluate, arm.n)
+    what = (done.pool, done.verdict, done.chosen, data, sticks.hardness, arm.world, arm.evaluate, arm.n)
     return ledger.step(audit, *what, seed=stream(seed, t, "audit"))
 
 
